@@ -1,0 +1,20 @@
+//! How things flow: memory, acknowledgement, time and shutdown as values.
+//!
+//! A door of `collect` leases memory from the [`Budget`], decodes a request into a [`Batch`] and gives it to the [`Intake`]. The answer is a
+//! [`Fate`]: `Durable` means that every line was scanned and that whatever it caused is on disk.
+
+mod ack;
+mod batch;
+mod budget;
+mod clock;
+mod ready;
+mod repeats;
+mod shutdown;
+
+pub use ack::{Ack, Fate, Receipt};
+pub use batch::{Batch, Intake, RequestDigest};
+pub use budget::{Budget, Busy, Lease};
+pub use clock::Clock;
+pub use ready::{Readiness, Unready};
+pub use repeats::{Claimed, Repeats};
+pub use shutdown::Shutdown;

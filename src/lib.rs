@@ -1,0 +1,10 @@
+//! kube-sentinel: log streams in, typed error events out.
+//!
+//! In reading order: `model` is what flows, `flow` is how it flows; then the stages in the order of the data: `collect`, `detect`, `group`,
+//! `serve` and `store`; `rules` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
+//! who may import whom, and `tests/it/tidy.rs` holds it.
+
+pub mod flow;
+pub mod model;
+pub mod rules;
+pub mod telemetry;

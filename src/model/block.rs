@@ -1,0 +1,115 @@
+//! Many lines over one buffer.
+
+use std::sync::Arc;
+
+use super::{RuleId, Stream, Timestamp};
+
+/// One log line: where its bytes are in the block, when it happened and which stream it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Offset of the first byte in the block's buffer.
+    pub start: u32,
+    /// Offset one past the last byte. The line terminator is not part of a line.
+    pub end: u32,
+    /// Index into [`Block::streams`].
+    pub stream: u32,
+    /// Event time as the sender gave it, after the clock rules of `flow`.
+    pub at: Timestamp,
+}
+
+/// The lines of one request, file chunk or tail frame.
+///
+/// The buffer may hold other bytes between the lines (protobuf framing, labels): a scan of the whole buffer may report places outside
+/// of every line, and they are no hits. Lines are in ascending order of `start` and do not overlap; [`Block::push`] keeps that.
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    streams: Vec<Arc<Stream>>,
+}
+
+impl Block {
+    /// A block over `bytes` without any line yet.
+    #[must_use]
+    pub fn over(bytes: Vec<u8>) -> Self {
+        Self { bytes, lines: Vec::new(), streams: Vec::new() }
+    }
+
+    /// The whole buffer, framing between the lines included.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The buffer, for a decoder that fills it before it adds lines.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// All lines in ascending order of their place in the buffer.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The streams that lines name by index.
+    #[must_use]
+    pub fn streams(&self) -> &[Arc<Stream>] {
+        &self.streams
+    }
+
+    /// The stream of a line of this block.
+    #[must_use]
+    pub fn stream_of(&self, line: &Line) -> &Arc<Stream> {
+        &self.streams[line.stream as usize]
+    }
+
+    /// The bytes of a line of this block: not always UTF-8.
+    #[must_use]
+    pub fn text(&self, line: &Line) -> &[u8] {
+        &self.bytes[line.start as usize..line.end as usize]
+    }
+
+    /// Adds a stream and gives the index that its lines use.
+    pub fn add_stream(&mut self, stream: Arc<Stream>) -> u32 {
+        self.streams.push(stream);
+        (self.streams.len() - 1) as u32
+    }
+
+    /// Adds a line.
+    ///
+    /// # Panics
+    /// When the line starts before the end of the one before it or ends behind the buffer, or names a stream that is not there:
+    /// decoders check lengths, so this is a fault of ours and never of a sender.
+    pub fn push(&mut self, line: Line) {
+        let after = self.lines.last().map_or(0, |last| last.end);
+        assert!(
+            line.start >= after && line.end >= line.start && line.end as usize <= self.bytes.len(),
+            "line out of order or out of bounds"
+        );
+        assert!((line.stream as usize) < self.streams.len(), "line of an unknown stream");
+        self.lines.push(line);
+    }
+
+    /// Sum of the lengths of all lines, in bytes.
+    #[must_use]
+    pub fn line_bytes(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.end - line.start)).sum()
+    }
+
+    /// Empties the block and keeps its memory for the next request.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+        self.streams.clear();
+    }
+}
+
+/// A rule met a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hit {
+    /// Index into [`Block::lines`].
+    pub line: u32,
+    /// The rule, valid with the generation of the rule set that was scanned with.
+    pub rule: RuleId,
+}

@@ -1,0 +1,110 @@
+//! What `group` asks `store` to write.
+
+use super::{ErrorEvent, EventRow, EventState, Fingerprint, Priority, RuleName, Timestamp, TransitionReason};
+
+/// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey(pub [u8; 16]);
+
+/// The part of an event that changes with its hits: small, and what the grouper keeps in memory of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHead {
+    /// Place in the store.
+    pub row: EventRow,
+    /// What makes two hits the same event.
+    pub fingerprint: Fingerprint,
+    /// Where the event is in its life.
+    pub state: EventState,
+    /// Why it is there.
+    pub reason: TransitionReason,
+    /// The rule's priority at the last hit.
+    pub priority: Priority,
+    /// Hits since the event was born. Exact, except where `sampled` says otherwise.
+    pub count: u64,
+    /// Earliest event time of a hit.
+    pub first_seen: Timestamp,
+    /// Latest event time of a hit.
+    pub last_seen: Timestamp,
+    /// Hits in the rule's window at the last hit, over everything that the rule counts together.
+    pub window_count: u64,
+    /// Hits of a storm were spread over the fingerprints of their (rule, stream) by sampling: the sum over these is exact, this count is not.
+    pub sampled: bool,
+    /// The count that the feed last told.
+    pub published_count: u64,
+    /// When (clock time) the feed last told of this event.
+    pub published_at: Timestamp,
+}
+
+/// One change of the events table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventWrite {
+    /// A new event.
+    Open(Box<ErrorEvent>),
+    /// New values for everything that changes.
+    Update(EventHead),
+}
+
+/// What an entry of the feed tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FeedKind {
+    /// The event came into the state that it is in, for the reason that it carries.
+    Transition,
+    /// Only the count went on; at most every 10 s for a fingerprint.
+    Count,
+}
+
+/// One new entry of the feed: a snapshot of the event after the writes of the same commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedWrite {
+    /// The event.
+    pub row: EventRow,
+    /// What is told.
+    pub kind: FeedKind,
+    /// Clock time of the change.
+    pub at: Timestamp,
+}
+
+/// A sliding window as it is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowState {
+    /// Which window.
+    pub key: WindowKey,
+    /// The rule that counts in it: windows of removed rules are deleted by this.
+    pub rule: RuleName,
+    /// Width of a bucket in nanoseconds of event time: window/60, at least 1 s.
+    pub bucket_nanos: i64,
+    /// (event time divided by the width, hits), ascending, without empty buckets, at most 62.
+    pub buckets: Vec<(i64, u64)>,
+    /// Events that are pending on this window's threshold, at most 64.
+    pub pending: Vec<EventRow>,
+}
+
+/// Everything that one step of grouping changed. One commit carries it whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// In the order in which they must be applied.
+    pub events: Vec<EventWrite>,
+    /// In commit order.
+    pub feed: Vec<FeedWrite>,
+    /// New contents of every window that changed.
+    pub windows: Vec<WindowState>,
+}
+
+impl Changes {
+    /// True when there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.feed.is_empty() && self.windows.is_empty()
+    }
+}
+
+impl FeedKind {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transition => "transition",
+            Self::Count => "count",
+        }
+    }
+}

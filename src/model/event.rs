@@ -1,0 +1,168 @@
+//! The typed error event.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Fingerprint, Generation, Labels, Priority, RuleName, TenantId, Timestamp, WindowKey, Workload};
+
+/// Place of an event in the store: its row number. Given once by the grouper, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventRow(pub i64);
+
+/// The public name of an event: a UUID of version 7, so names sort by birth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u128);
+
+/// Where an event is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventState {
+    /// Seen, below its rule's threshold: in the store, hidden from lists unless asked for.
+    Pending,
+    /// The threshold was reached.
+    Firing,
+    /// Over.
+    Resolved,
+}
+
+/// Why an event is in its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TransitionReason {
+    /// First hit of this fingerprint, still below the rule's threshold.
+    FirstHit,
+    /// The count within the rule's window reached the threshold (at once for a rule without one).
+    ThresholdReached,
+    /// Hit again after it was resolved.
+    Reappeared,
+    /// Its rule is no longer in the rule files.
+    RuleRemoved,
+}
+
+/// One fault of one workload, however often it was logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorEvent {
+    /// Place in the store.
+    pub row: EventRow,
+    /// Public name.
+    pub id: EventId,
+    /// What makes two hits the same event.
+    pub fingerprint: Fingerprint,
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Name of the cluster from the configuration; empty when none is set.
+    pub cluster: Arc<str>,
+    /// The rule that was met.
+    pub rule: RuleName,
+    /// The rule's priority at the last hit.
+    pub priority: Priority,
+    /// The rule set in force at the first hit.
+    pub generation: Generation,
+    /// Who logged.
+    pub workload: Workload,
+    /// Labels of the stream of the first hit.
+    pub labels: Labels,
+    /// The line's constant parts, variable parts masked.
+    pub template: Arc<str>,
+    /// Text of the first hit, secrets redacted, cut to a limit.
+    pub message: Arc<str>,
+    /// The window that its rule counts it in.
+    pub window_key: WindowKey,
+    /// Length of that window.
+    pub window: Duration,
+    /// Everything that changes with later hits.
+    pub head: super::EventHead,
+}
+
+impl EventId {
+    /// Makes a version 7 UUID from a time and 74 bits that must differ between events of the same millisecond.
+    #[must_use]
+    pub fn new(at: Timestamp, entropy: u128) -> Self {
+        let millis = u128::try_from(at.millis()).unwrap_or(0) & 0xffff_ffff_ffff;
+        let random_a = (entropy >> 64) & 0xfff;
+        let random_b = entropy & 0x3fff_ffff_ffff_ffff;
+        Self(millis << 80 | 7 << 76 | random_a << 64 | 0b10 << 62 | random_b)
+    }
+
+    /// Reads the usual text form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(|id| Self(id.as_u128()))
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_u128(self.0).fmt(f)
+    }
+}
+
+impl EventState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Firing, Self::Resolved];
+
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// The number in the store and in protobuf, from 1.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The inverse of [`EventState::code`].
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.code() == code)
+    }
+}
+
+impl TransitionReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::FirstHit, Self::ThresholdReached, Self::Reappeared, Self::RuleRemoved];
+
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstHit => "first_hit",
+            Self::ThresholdReached => "threshold_reached",
+            Self::Reappeared => "reappeared",
+            Self::RuleRemoved => "rule_removed",
+        }
+    }
+
+    /// The number in the store and in protobuf, from 1.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The inverse of [`TransitionReason::code`].
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+        let early = EventId::new(Timestamp::from_parts(1_700_000_000, 0), u128::MAX);
+        let late = EventId::new(Timestamp::from_parts(1_700_000_001, 0), 0);
+        assert!(early < late);
+        let parsed = uuid::Uuid::from_u128(early.0);
+        assert_eq!(parsed.get_version_num(), 7);
+        assert_eq!(parsed.get_variant(), uuid::Variant::RFC4122);
+        assert_eq!(EventId::parse(&early.to_string()), Some(early));
+    }
+}

@@ -1,0 +1,31 @@
+//! What flows through the program: plain data.
+//!
+//! A request or a file chunk becomes a [`Block`] (one buffer, many [`Line`]s, the [`Stream`]s they belong to). `detect` answers with
+//! [`Hit`]s, `group` folds hits into [`ErrorEvent`]s and hands out [`Changes`], and `store` writes them.
+//!
+//! INVARIANT: nothing here does I/O, waits, locks or reads a clock (`tests/it/tidy.rs` holds this).
+
+mod block;
+mod change;
+mod event;
+mod fingerprint;
+mod ids;
+mod labels;
+pub mod message;
+mod priority;
+mod reason;
+mod stream;
+mod time;
+mod workload;
+
+pub use block::{Block, Hit, Line};
+pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
+pub use event::{ErrorEvent, EventId, EventRow, EventState, TransitionReason};
+pub use fingerprint::Fingerprint;
+pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
+pub use labels::{DuplicateLabel, Labels};
+pub use priority::{Priority, PriorityError};
+pub use reason::{DropReason, Refusal};
+pub use stream::{Stream, StreamId};
+pub use time::{Timestamp, TimestampError};
+pub use workload::{Provenance, Workload};

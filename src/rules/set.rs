@@ -1,0 +1,138 @@
+//! The rules in force.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{Generation, Priority, RuleId, RuleName};
+
+use super::{Pattern, Selector};
+
+/// Name of the built-in rule that lines meet when no other rule did, where a setting asks for them to be stored.
+pub const DEFAULT_RULE: &str = "default";
+
+/// One checked rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Index in its set.
+    pub id: RuleId,
+    /// Unique, and what state is keyed by.
+    pub name: RuleName,
+    /// Names that this rule had before: their state becomes this rule's.
+    pub formerly: Vec<RuleName>,
+    /// What the rule is about, for people.
+    pub description: Option<String>,
+    /// Where to read what to do.
+    pub runbook: Option<String>,
+    /// How urgent.
+    pub priority: Priority,
+    /// Must be found in the raw line or in the decoded message. A rule has a pattern, keywords or both.
+    pub pattern: Option<Pattern>,
+    /// The keywords as one case-insensitive alternation of literals: must be found in either subject, too.
+    pub keywords: Option<Pattern>,
+    /// The keywords as written.
+    pub keyword_list: Vec<String>,
+    /// None of these may be found in either subject.
+    pub exclude: Vec<Pattern>,
+    /// Which streams the rule looks at.
+    pub selector: Selector,
+    /// Written `continue: true`: a match does not keep later rules from matching.
+    pub continues: bool,
+    /// Hits within the window that make an event fire; 1 fires at once.
+    pub count: u64,
+    /// Length of the sliding window, 1 s to 24 h of event time.
+    pub window: Duration,
+    /// What hits are counted together by, besides tenant and rule.
+    pub by: Vec<CountBy>,
+    /// What would be done. Nothing acts on it in this version; it is checked, kept and shown.
+    pub remediation: Remediation,
+    /// Lines that show what the rule means.
+    pub samples: Samples,
+    /// File that the rule comes from, as it was named.
+    pub file: String,
+    /// Line of the rule's first key in that file, from 1.
+    pub line: u64,
+}
+
+/// One dimension of a rule's window.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CountBy {
+    /// Namespace and workload name.
+    Workload,
+    /// Namespace.
+    Namespace,
+    /// Pod.
+    Pod,
+    /// Container.
+    Container,
+    /// Node.
+    Node,
+    /// The masked line.
+    Template,
+    /// The value of a stream label.
+    Label(String),
+}
+
+/// The `remediation` block of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remediation {
+    /// Name of the action; `none` is no action.
+    pub action: String,
+    /// Its parameters.
+    pub params: BTreeMap<String, String>,
+    /// Time between two actions for the same target.
+    pub cooldown: Duration,
+}
+
+/// Lines that a rule must and must not match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Lines that the rule must match.
+    pub matching: Vec<String>,
+    /// Near misses.
+    pub not_matching: Vec<String>,
+}
+
+/// An immutable set of enabled rules in file order.
+#[derive(Debug)]
+pub struct RuleSet {
+    generation: Generation,
+    rules: Vec<Rule>,
+    default_rule: Option<RuleId>,
+}
+
+impl RuleSet {
+    /// Numbers the rules in order. With `store_unmatched`, lines that meet no rule meet the rule called [`DEFAULT_RULE`], which must then be
+    /// the last one.
+    #[must_use]
+    pub fn new(generation: Generation, mut rules: Vec<Rule>, store_unmatched: bool) -> Self {
+        for (at, rule) in rules.iter_mut().enumerate() {
+            rule.id = RuleId(at as u32);
+        }
+        let default_rule = rules.last().filter(|rule| store_unmatched && rule.name.as_str() == DEFAULT_RULE).map(|rule| rule.id);
+        Self { generation, rules, default_rule }
+    }
+
+    /// Which set this is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// All rules; `rules()[id.index()]` is the rule of an id.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule of an id of this generation.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> &Rule {
+        &self.rules[id.index()]
+    }
+
+    /// The rule that unmatched lines meet, where they are stored. Engines leave it out: it matches by absence.
+    #[must_use]
+    pub fn default_rule(&self) -> Option<RuleId> {
+        self.default_rule
+    }
+}
