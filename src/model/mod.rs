@@ -16,6 +16,7 @@ mod priority;
 mod reason;
 mod stream;
 mod time;
+mod units;
 mod workload;
 
 pub use block::{Block, Hit, Line};
@@ -28,4 +29,5 @@ pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use stream::{Stream, StreamId};
 pub use time::{Timestamp, TimestampError};
+pub use units::{ByteSize, Span, UnitError};
 pub use workload::{Provenance, Workload};
