@@ -16,5 +16,5 @@ pub use batch::{Batch, Intake, RequestDigest};
 pub use budget::{Budget, Busy, Lease};
 pub use clock::Clock;
 pub use ready::{Readiness, Unready};
-pub use repeats::{Claimed, Repeats};
+pub use repeats::{Claim, Claimed, Repeats};
 pub use shutdown::Shutdown;
