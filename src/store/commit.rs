@@ -1,6 +1,6 @@
 //! The one way to write.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
@@ -31,8 +31,9 @@ pub struct Commit {
 /// The right to write: one for each store, owned by the thread that commits.
 #[derive(Debug)]
 pub struct Writer {
-    pub(super) connection: Connection,
     pub(super) store: Store,
+    /// Dropped after the store's readers: the last connection to close removes the log, and readers may not.
+    pub(super) connection: Connection,
     pub(super) config: StoreConfig,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
@@ -134,6 +135,18 @@ impl Writer {
             self.metrics.failed(error.reason());
             error
         })
+    }
+}
+
+/// Leaves a database that is whole without its log, so that a plain copy of the file is a copy of the store. Readers are not waited for.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let moved = || {
+            self.connection.busy_timeout(Duration::ZERO)?;
+            self.connection.wal_checkpoint_v2(rusqlite::DEFAULT_NAME, CheckpointMode::TRUNCATE)
+        };
+        // What stays in the log is found by the next start.
+        moved().ok();
     }
 }
 

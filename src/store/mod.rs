@@ -28,7 +28,7 @@
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
-//! An event is in two tables, so that an update writes 60 bytes and not the texts again: a page of the log then carries some forty events.
+//! An event is in two tables, so that an update writes 60 bytes and not the texts again: a page of the log then carries some sixty events.
 //! `heads` has no index besides its row number. A list therefore reads and sorts all heads (10,000 by default, some milliseconds), which
 //! is far cheaper than an index on `last_seen` that every hit would have to move.
 //!

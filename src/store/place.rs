@@ -3,8 +3,13 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::StoreError;
+
+/// A process that is ending, or a child that it has forked and that has not yet become another program, holds the lock for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to write to a store; freed by the system when the process ends, however it ends.
 #[derive(Debug)]
@@ -73,14 +78,18 @@ fn lock(path: &Path) -> Result<Lock, StoreError> {
     let fault = |error| StoreError::system(path, error);
     // Not truncated on opening: the number in it belongs to the holder until we hold the lock.
     let mut file = options().read(true).write(true).create(true).truncate(false).open(beside(path, ".lock")).map_err(fault)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(StoreError::Locked { path: path.to_owned(), holder });
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StoreError::Locked { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(fault(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(fault(error)),
     }
     // The number is a help for people; the lock is what counts, so a full disk does not matter here.
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).ok();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::{StoreConfig, StoreError};
 
@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x6b53_6e74;
 /// - `temp_store=MEMORY`: sorting never writes log text to a temporary folder that others may read.
 /// - `foreign_keys=OFF`: there are none. Checking `feed.row` would need an index on it, which costs more than the feed itself; the order of
 ///   deletions in `retention.rs` keeps the promise, and the model test checks it.
-/// - `page_size` stays 4096: the unit of the file system, and forty heads.
+/// - `page_size` stays 4096: the unit of most file systems, and some sixty heads.
 const WRITING: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -49,6 +49,10 @@ const STATEMENTS: usize = 64;
 pub(super) fn open_for_writing(path: &Path, config: &StoreConfig) -> Result<Connection, StoreError> {
     let fault = |error| StoreError::sqlite(path, error);
     let mut connection = connect(path, config, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
+    // SQLite falls back to reading without a word.
+    if connection.is_readonly(MAIN_DB).map_err(fault)? {
+        return Err(StoreError::system(path, std::io::ErrorKind::PermissionDenied.into()));
+    }
     check(path, &connection, MIGRATIONS.len())?;
     connection.execute_batch(WRITING).map_err(fault)?;
     migrate(&mut connection, MIGRATIONS).map_err(fault)?;
