@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::place::{beside, folder_of, must_exist, new_file, sync_folder};
 use super::{StoreConfig, StoreError, schema};
@@ -51,7 +51,10 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(BackupProgress)) 
     drop(new_file(&partial.0).map_err(at_target)?);
     let mut copy = Connection::open_with_flags(&partial.0, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| StoreError::sqlite(to, error))?;
-    copy_pages(&mut source, &mut copy, &mut progress).map_err(|error| StoreError::sqlite(from, error))?;
+    copy_pages(&mut source, &mut copy, &mut progress).map_err(|error| {
+        let writing = matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::ReadOnly));
+        StoreError::sqlite(if writing { to } else { from }, error)
+    })?;
     check(&copy).map_err(|error| StoreError::sqlite(to, error))?;
     copy.close().map_err(|(_, error)| StoreError::sqlite(to, error))?;
     let size = finish(&partial.0, to).map_err(|error| match error.kind() {

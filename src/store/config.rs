@@ -56,3 +56,16 @@ impl Default for StoreConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_default_to_those_of_the_replaced_system_and_unknown_keys_are_refused() {
+        let config: StoreConfig = serde_json::from_str(r#"{"path": "/data/s.db", "request_age": "1m"}"#).unwrap();
+        assert_eq!((config.max_events, config.max_event_age), (10_000, Span::secs(7 * 86_400)));
+        assert_eq!(config, StoreConfig { path: Some("/data/s.db".into()), request_age: Span::secs(60), ..StoreConfig::default() });
+        assert!(serde_json::from_str::<StoreConfig>(r#"{"max_event": 5}"#).is_err());
+    }
+}

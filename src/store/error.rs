@@ -79,7 +79,7 @@ pub enum StoreError {
         cause: Cause,
     },
     /// No room on the disk.
-    #[error("no room for the store {}: free space on its disk; nothing is accepted until there is room", path.display())]
+    #[error("no room to write {}: free space on its disk", path.display())]
     Full {
         /// The database file.
         path: PathBuf,

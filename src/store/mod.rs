@@ -7,7 +7,7 @@
 //! # Invariants
 //!
 //! - A commit is in the file whole or not at all, and [`Writer::commit`] returns after its bytes were synced.
-//! - [`Seq`](crate::model::Seq) and [`EventRow`](crate::model::EventRow) numbers are never given twice, also after their rows were deleted
+//! - [`Seq`] and [`EventRow`](crate::model::EventRow) numbers are never given twice, also after their rows were deleted
 //!   (`AUTOINCREMENT`, which keeps the highest number that was ever used).
 //! - An entry of the feed always finds its event: the event's texts are deleted after the last entry that names them.
 //! - One process writes: it holds the lock beside the file. Any number of processes read.
@@ -24,7 +24,7 @@
 //! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
-//! | `windows` | a sliding window; buckets and pending events as varints ([`windows`] has the coding) | at every commit that counts in it |
+//! | `windows` | a sliding window; buckets and pending events as varints (`windows.rs` has the coding) | at every commit that counts in it |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
@@ -120,7 +120,8 @@ fn open_inner(path: &Path, config: &StoreConfig, clock: Clock, metrics: &Metrics
 
 impl Store {
     /// Opens an existing store for reading only, beside a process that may be writing to it. What that process commits later is seen by
-    /// reads; [`Store::committed`] does not move.
+    /// reads; [`Store::committed`] does not move. SQLite shares memory with the writer through a file beside the database, so this user
+    /// must be allowed to write to the folder even so.
     ///
     /// # Errors
     /// When there is no store, or it is of another version.

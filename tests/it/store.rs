@@ -1,5 +1,7 @@
 //! The store as other processes see it: a lock that holds between processes, reads and backups beside a writer, and SIGKILL at any moment.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for the program")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

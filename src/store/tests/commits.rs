@@ -18,7 +18,7 @@ fn what_was_committed_is_there_after_the_store_was_opened_again() {
     assert_eq!((store.instance(), store.digest_seed()), (instance, seed));
     assert_eq!(store.get(first.id).unwrap(), Some(first.clone()));
     assert_eq!(store.get_by_fingerprint(first.fingerprint).unwrap(), Some(first.clone()));
-    assert_eq!(writer.lookup(&[Fingerprint([9; 16]), first.fingerprint]).unwrap(), [first.head.clone()]);
+    assert_eq!(writer.lookup(&[Fingerprint([9; 16]), first.fingerprint]).unwrap(), std::slice::from_ref(&first.head));
     assert_eq!(writer.lookup_rows(&[EventRow(5), first.row]).unwrap(), [first.head]);
     assert_eq!(writer.lookup_windows(&[WindowKey([2; 16]), WindowKey([1; 16])]).unwrap(), [window(1, "oom")]);
     assert_eq!(store.requests_since(START).unwrap(), [request(7), request(u128::MAX)]);
