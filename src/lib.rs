@@ -7,4 +7,5 @@
 pub mod flow;
 pub mod model;
 pub mod rules;
+pub mod store;
 pub mod telemetry;

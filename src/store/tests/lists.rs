@@ -1,0 +1,102 @@
+//! The queries of the API.
+
+use super::*;
+
+fn rows(store: &Store, filter: &EventFilter) -> Vec<i64> {
+    let page = store.list(filter, Page { offset: 0, limit: 100 }).unwrap();
+    assert_eq!(page.total, page.events.len());
+    page.events.iter().map(|event| event.row.0).collect()
+}
+
+fn filled() -> (Place, Store, Writer) {
+    let place = Place::new();
+    let (store, mut writer) = place.open();
+    let mut events: Vec<ErrorEvent> = (1..=4).map(event).collect();
+    events[0].head.last_seen = START.plus(Duration::from_secs(50));
+    events[1].workload.namespace = "dev".into();
+    events[1].workload.pod = "web-7".into();
+    events[1].message = "Grüße ÄRGER 100%_".into();
+    events[1].head.state = EventState::Resolved;
+    events[2].priority = Priority::P1;
+    events[2].head.priority = Priority::P1;
+    events[2].rule = RuleName::new("panic");
+    events[3].head.state = EventState::Pending;
+    events[3].tenant = TenantId::parse("other").unwrap();
+    events[3].head.count = 50;
+    writer.commit(&opening(&events)).unwrap();
+    (place, store, writer)
+}
+
+#[test]
+fn lists_put_the_urgent_first_then_the_last_hit_and_hide_what_is_pending() {
+    let (_place, store, _writer) = filled();
+    let none = EventFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    let cases = [
+        (none(), vec![3, 1, 2]),
+        (EventFilter { with_pending: true, ..none() }, vec![3, 1, 4, 2]),
+        (EventFilter { state: Some(EventState::Pending), ..none() }, vec![4]),
+        (EventFilter { state: Some(EventState::Resolved), ..none() }, vec![2]),
+        (EventFilter { tenant: Some(TenantId::parse("other").unwrap()), with_pending: true, ..none() }, vec![4]),
+        (EventFilter { namespace: text("dev"), ..none() }, vec![2]),
+        (EventFilter { namespace: text("de"), ..none() }, vec![]),
+        (EventFilter { pod: text("eb-"), ..none() }, vec![2]),
+        (EventFilter { priority: Some(Priority::P1), ..none() }, vec![3]),
+        (EventFilter { rule: Some(RuleName::new("panic")), ..none() }, vec![3]),
+        (EventFilter { since: Some(START.plus(Duration::from_secs(50))), ..none() }, vec![1]),
+        (EventFilter { search: text("OUT OF"), ..none() }, vec![3, 1]),
+        (EventFilter { search: text("ärger"), ..none() }, vec![2]),
+        (EventFilter { search: text("0%_"), ..none() }, vec![2]),
+        (EventFilter { search: text("%"), namespace: text("prod"), ..none() }, vec![]),
+        (EventFilter { search: text("WEB"), ..none() }, vec![2]),
+        (EventFilter { search: text("PROD"), ..none() }, vec![3, 1]),
+        (EventFilter { search: text("' OR 1=1 --"), ..none() }, vec![]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(rows(&store, &filter), expected, "{filter:?}");
+    }
+}
+
+#[test]
+fn the_total_counts_all_pages_and_a_page_past_the_end_is_empty() {
+    let (_place, store, _writer) = filled();
+    let page = |offset, limit| store.list(&EventFilter::default(), Page { offset, limit }).unwrap();
+    assert_eq!((page(0, 2).total, page(0, 2).events.len()), (3, 2));
+    assert_eq!((page(2, 2).total, page(2, 2).events[0].row), (3, EventRow(2)));
+    assert_eq!((page(4, 2).total, page(4, 2).events.len()), (3, 0));
+    assert_eq!((page(usize::MAX, usize::MAX).total, page(0, 0).events.len()), (3, 0));
+}
+
+#[test]
+fn statistics_leave_pending_events_out() {
+    let (_place, store, _writer) = filled();
+    let stats = store.stats(START.plus(Duration::from_secs(3_630))).unwrap();
+    let expected = Stats {
+        total: 3,
+        firing: 2,
+        resolved: 1,
+        pending: 1,
+        last_hour: 1,
+        hits: 3,
+        by_priority: [1, 2, 0, 0],
+        by_namespace: vec![("prod".to_owned(), 2), ("dev".to_owned(), 1)],
+        last_error: Some(START.plus(Duration::from_secs(50))),
+        oldest_seq: Seq(1),
+        last_seq: Seq(4),
+    };
+    assert_eq!(stats, expected);
+}
+
+#[test]
+fn more_readers_than_connections_take_turns() {
+    let (_place, store, _writer) = filled();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(rows(&store, &EventFilter::default()).len(), 3);
+                }
+            });
+        }
+    });
+}
