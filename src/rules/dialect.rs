@@ -83,9 +83,10 @@ impl ast::Visitor for Differences {
     fn visit_pre(&mut self, ast: &Ast) -> Result<(), Infallible> {
         let Ast::Assertion(assertion) = ast else { return Ok(()) };
         if matches!(assertion.kind, ast::AssertionKind::WordBoundaryStartAngle | ast::AssertionKind::WordBoundaryEndAngle) {
-            self.add("`\\<` and `\\>` are the start and the end of a word here, and the characters themselves in RE2", {
-                "for the characters write `<` and `>`"
-            });
+            self.add(
+                "`\\<` and `\\>` are the start and the end of a word here, and the characters themselves in RE2",
+                "for the characters write `<` and `>`",
+            );
         }
         Ok(())
     }
@@ -98,9 +99,10 @@ impl ast::Visitor for Differences {
     }
 
     fn visit_class_set_binary_op_pre(&mut self, _: &ast::ClassSetBinaryOp) -> Result<(), Infallible> {
-        self.add("`&&`, `--` and `~~` inside of a class combine classes here, and are the characters themselves in RE2", {
-            "write each character once, with a `\\` before it"
-        });
+        self.add(
+            "`&&`, `--` and `~~` inside of a class combine classes here, and are the characters themselves in RE2",
+            "write each character once, with a `\\` before it",
+        );
         Ok(())
     }
 }
