@@ -1,13 +1,40 @@
 //! From rule files to an immutable [`RuleSet`].
 //!
-//! Comes in: YAML text. Goes out: a checked set, or every [`Problem`] of every file at once, each with file, line and what to do.
+//! Comes in: YAML text, from [`read`]. Goes out: a checked set from [`load`], or every [`Problem`] of every file at once, each with file, line
+//! and what to do. [`changes`] says what a new set means for the state that was kept under the one before.
 //!
-//! INVARIANT: a set that exists has compiled; nothing about a rule can fail after it was loaded.
+//! ```text
+//! paths ─ source ─► text ─ yaml ─► tree ─ reader, file ─► RuleFile ─ validate, cases ─► Rule ─► RuleSet
+//! ```
+//!
+//! INVARIANT: a set that exists has compiled, and its rules hold their samples; nothing about a rule can fail after it was loaded.
+//! INVARIANT: no text makes loading panic, or take more memory or time than its size and the limits here allow.
 
+mod cases;
+mod dialect;
+mod diff;
+mod file;
 mod pattern;
+mod problem;
+mod reader;
+mod schema;
 mod selector;
 mod set;
+mod source;
+mod validate;
+mod yaml;
 
+pub use diff::{KnownRule, RuleChanges, changes};
 pub use pattern::{Pattern, PatternError};
+pub use problem::Problem;
+pub use schema::schema;
 pub use selector::{LabelTest, NamespaceTest, Selector};
-pub use set::{CountBy, DEFAULT_RULE, Remediation, Rule, RuleSet, Samples};
+pub use set::{ACTIONS, CountBy, CountByError, DEFAULT_RULE, Remediation, Rule, RuleSet, Samples};
+pub use source::{ContentDigest, RuleSource, content_digest, read};
+pub use validate::{LoadOptions, Loaded, load};
+
+/// Largest rule file, in bytes. The largest public packs are under 2 MiB.
+pub const MAX_FILE_BYTES: usize = 16 << 20;
+
+/// Most rules of all files together.
+pub const MAX_RULES: usize = 100_000;

@@ -1,6 +1,8 @@
 //! The rules in force.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::model::{Generation, Priority, RuleId, RuleName};
@@ -9,6 +11,26 @@ use super::{Pattern, Selector};
 
 /// Name of the built-in rule that lines meet when no other rule did, where a setting asks for them to be stored.
 pub const DEFAULT_RULE: &str = "default";
+
+/// Time between two actions for the same target, where a rule says nothing or 0.
+pub(super) const DEFAULT_COOLDOWN: Duration = Duration::from_secs(300);
+
+/// The actions that a rule may name, `none` first.
+pub const ACTIONS: [&str; 13] = [
+    "none",
+    "restart-pod",
+    "scale-up",
+    "scale-down",
+    "rollback",
+    "delete-stuck-pods",
+    "trigger-argo-workflow",
+    "exec-script",
+    "slack-notify",
+    "pagerduty-alert",
+    "email-notify",
+    "webhook",
+    "adaptive-scale",
+];
 
 /// One checked rule.
 #[derive(Debug)]
@@ -72,6 +94,11 @@ pub enum CountBy {
     Label(String),
 }
 
+/// A text that names no dimension.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is nothing to count by: write workload, namespace, pod, container, node, template or label:NAME")]
+pub struct CountByError(pub String);
+
 /// The `remediation` block of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remediation {
@@ -98,6 +125,49 @@ pub struct RuleSet {
     generation: Generation,
     rules: Vec<Rule>,
     default_rule: Option<RuleId>,
+}
+
+impl CountBy {
+    /// The dimensions with a word of their own, as they are written.
+    const WORDS: [(&str, Self); 6] = [
+        ("workload", Self::Workload),
+        ("namespace", Self::Namespace),
+        ("pod", Self::Pod),
+        ("container", Self::Container),
+        ("node", Self::Node),
+        ("template", Self::Template),
+    ];
+}
+
+/// The form in rule files.
+impl fmt::Display for CountBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, Self::WORDS.iter().find(|(_, by)| by == self)) {
+            (Self::Label(name), _) => write!(f, "label:{name}"),
+            (_, word) => f.write_str(word.map_or("", |(word, _)| word)),
+        }
+    }
+}
+
+/// Reads the form in rule files.
+impl FromStr for CountBy {
+    type Err = CountByError;
+
+    fn from_str(text: &str) -> Result<Self, CountByError> {
+        if let Some((_, by)) = Self::WORDS.into_iter().find(|(word, _)| *word == text) {
+            return Ok(by);
+        }
+        match text.strip_prefix("label:") {
+            Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
+            _ => Err(CountByError(text.to_owned())),
+        }
+    }
+}
+
+impl Default for Remediation {
+    fn default() -> Self {
+        Self { action: ACTIONS[0].to_owned(), params: BTreeMap::new(), cooldown: DEFAULT_COOLDOWN }
+    }
 }
 
 impl RuleSet {

@@ -1,3 +1,5 @@
 //! The one integration test binary: one module for each subject.
 
 mod store;
+mod rule_files;
+mod shipped_rules;
