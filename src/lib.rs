@@ -7,6 +7,7 @@
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod group;
 pub mod model;
 pub mod rules;
 pub mod store;
