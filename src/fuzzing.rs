@@ -1,0 +1,74 @@
+//! Entry points for fuzzing, shared by the targets under `fuzz/` and the test that replays their regressions.
+//!
+//! Each takes any bytes and panics only when an invariant is broken.
+
+use crate::collect::wire::inflate::{self, Limits};
+use crate::collect::wire::json::{self, Shapes};
+use crate::collect::wire::media::Coding;
+use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
+use crate::flow::Budget;
+use crate::model::{Block, Timestamp};
+
+/// A decompressed Loki push in protobuf.
+pub fn loki_protobuf(data: &[u8]) {
+    decode(Block::over(data.to_vec()), |sink| loki::decode(sink));
+}
+
+/// A Loki push in JSON, in both shapes.
+pub fn loki_json(data: &[u8]) {
+    for shapes in [Shapes::Present, Shapes::Both] {
+        decode(Block::default(), |sink| json::decode(data, shapes, sink));
+    }
+}
+
+/// A label text: what is read strictly has labels, and is the same for every reading.
+pub fn label_text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(labels) = labels::parse(&text) {
+        assert!(!labels.is_empty(), "a label set without labels");
+        assert!(labels.iter().zip(labels.iter().skip(1)).all(|(a, b)| a.0 < b.0), "labels out of order");
+    }
+    if let Ok(labels) = labels::parse_lenient(&text) {
+        assert!(!labels.is_empty(), "a label set without labels");
+    }
+}
+
+/// A compressed body in every coding: never more than the limit, and the memory is paid for.
+pub fn inflate(data: &[u8]) {
+    const LIMITS: Limits = Limits { max_inflated: 1 << 20, max_ratio: 100 };
+    for coding in [Coding::Plain, Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+        let mut out = Vec::new();
+        paid(|room| inflate::inflate(coding, data, &mut out, LIMITS, room).map(|()| out.len()));
+    }
+    let mut block = Block::default();
+    paid(|room| inflate::unsnappy(data, &mut block, LIMITS, room).map(|()| block.bytes().len()));
+}
+
+fn paid(work: impl FnOnce(&mut Room) -> Result<usize, DecodeError>) {
+    let budget = Budget::new(64 << 20);
+    let mut room = Room::lease(&budget, 0).expect("a new budget is free");
+    if let Ok(length) = work(&mut room) {
+        assert!(length <= 1 << 20, "more than the limit");
+        assert_eq!(room.buffers(), length, "memory that is not paid for");
+    }
+    drop(room);
+    assert_eq!(budget.used(), 0, "memory that did not come back");
+}
+
+fn decode(mut block: Block, work: impl FnOnce(&mut Sink<'_>) -> Result<(), DecodeError>) {
+    let budget = Budget::new(64 << 20);
+    let mut room = Room::lease(&budget, 0).expect("a new budget is free");
+    let mut scratch = Scratch::default();
+    let labels = LabelCache::new(100, 1 << 20);
+    let rules = LineRules { received: Timestamp(1_700_000_000_000_000_000), max_line: 64 };
+    let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, rules);
+    let decoded = work(&mut sink);
+    let counts = sink.counts();
+    if decoded.is_ok() {
+        assert_eq!(counts.lines, block.lines().len() as u64 + counts.bad_labels + counts.bad_entries, "a line without a place");
+    }
+    for line in block.lines() {
+        assert!(block.text(line).len() <= 64, "a line that is too long");
+        assert!(!block.stream_of(line).labels().is_empty(), "a stream without labels");
+    }
+}
