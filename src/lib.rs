@@ -4,6 +4,7 @@
 //! `serve` and `store`; `rules` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
 //! who may import whom, and `tests/it/tidy.rs` holds it.
 
+pub mod collect;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -24,6 +24,8 @@ pub struct Line {
 #[derive(Debug, Default)]
 pub struct Block {
     bytes: Vec<u8>,
+    /// That many bytes at the end of `bytes` are left over from earlier requests and do not count.
+    stale: usize,
     lines: Vec<Line>,
     streams: Vec<Arc<Stream>>,
 }
@@ -32,18 +34,31 @@ impl Block {
     /// A block over `bytes` without any line yet.
     #[must_use]
     pub fn over(bytes: Vec<u8>) -> Self {
-        Self { bytes, lines: Vec::new(), streams: Vec::new() }
+        Self { bytes, ..Self::default() }
     }
 
     /// The whole buffer, framing between the lines included.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.bytes.len() - self.stale]
     }
 
     /// The buffer, for a decoder that fills it before it adds lines.
     pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        self.bytes.truncate(self.bytes.len() - self.stale);
+        self.stale = 0;
         &mut self.bytes
+    }
+
+    /// Makes the buffer `len` bytes long, for a decoder that overwrites all of it: what is there before is zero or left over.
+    ///
+    /// PERF: unlike [`Block::bytes_mut`] with `resize` this does not zero what an earlier request has already touched.
+    pub fn space(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        self.stale = self.bytes.len() - len;
+        &mut self.bytes[..len]
     }
 
     /// All lines in ascending order of their place in the buffer.
@@ -67,7 +82,7 @@ impl Block {
     /// The bytes of a line of this block: not always UTF-8.
     #[must_use]
     pub fn text(&self, line: &Line) -> &[u8] {
-        &self.bytes[line.start as usize..line.end as usize]
+        &self.bytes()[line.start as usize..line.end as usize]
     }
 
     /// Adds a stream and gives the index that its lines use.
@@ -84,7 +99,7 @@ impl Block {
     pub fn push(&mut self, line: Line) {
         let after = self.lines.last().map_or(0, |last| last.end);
         assert!(
-            line.start >= after && line.end >= line.start && line.end as usize <= self.bytes.len(),
+            line.start >= after && line.end >= line.start && line.end as usize <= self.bytes.len() - self.stale,
             "line out of order or out of bounds"
         );
         assert!((line.stream as usize) < self.streams.len(), "line of an unknown stream");
@@ -97,9 +112,20 @@ impl Block {
         self.lines.iter().map(|line| u64::from(line.end - line.start)).sum()
     }
 
+    /// Makes room for that many further lines.
+    pub fn reserve_lines(&mut self, lines: usize) {
+        self.lines.reserve(lines);
+    }
+
+    /// Bytes of heap that the block holds, in use or not. Streams are shared and do not count.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.lines.capacity() * size_of::<Line>() + self.streams.capacity() * size_of::<Arc<Stream>>()
+    }
+
     /// Empties the block and keeps its memory for the next request.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.stale = self.bytes.len();
         self.lines.clear();
         self.streams.clear();
     }
@@ -112,4 +138,23 @@ pub struct Hit {
     pub line: u32,
     /// The rule, valid with the generation of the rule set that was scanned with.
     pub rule: RuleId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cleared_block_shows_nothing_of_the_request_before() {
+        let mut block = Block::over(b"secret of another tenant".to_vec());
+        block.clear();
+        assert_eq!((block.bytes(), block.memory() > 0), (&b""[..], true));
+        block.bytes_mut().extend_from_slice(b"new");
+        assert_eq!(block.bytes(), b"new");
+        block.clear();
+        block.space(2).copy_from_slice(b"ab");
+        assert_eq!(block.bytes(), b"ab");
+        block.space(5).copy_from_slice(b"abcde");
+        assert_eq!(block.bytes(), b"abcde");
+    }
 }

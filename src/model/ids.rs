@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Dense index of a rule in one rule set. Valid only together with that set's [`Generation`]; the stable name is [`RuleName`].
@@ -45,8 +46,9 @@ impl SourceName {
 }
 
 /// Whose data this is: `X-Scope-OrgID` as Loki reads it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct TenantId(Arc<str>);
 
 /// Why a text is no tenant.
@@ -128,6 +130,20 @@ impl fmt::Display for RuleName {
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = TenantIdError;
+
+    fn try_from(text: String) -> Result<Self, TenantIdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(tenant: TenantId) -> Self {
+        tenant.as_str().to_owned()
     }
 }
 

@@ -1,0 +1,93 @@
+//! Settings of the doors.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ByteSize, Span, TenantId};
+
+/// What may come in, how much of it, and how we answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectConfig {
+    /// Address of the ingest listener.
+    pub listen: SocketAddr,
+    /// Memory that all requests in flight may hold together. When it is in use, further requests are answered 429.
+    pub memory: ByteSize,
+    /// Largest body as sent, in bytes. Larger ones are answered 413.
+    pub max_body: ByteSize,
+    /// Largest body after decompression, less than 4 GiB. Larger ones are answered 413.
+    pub max_inflated: ByteSize,
+    /// Bytes that one byte of a body may inflate to, once there are more than 8 MiB. More is answered 413.
+    pub max_ratio: u32,
+    /// Longest line. What is behind it is cut off and counted.
+    pub max_line: ByteSize,
+    /// Tenant of requests without `X-Scope-OrgID`.
+    pub default_tenant: TenantId,
+    /// Answer as Loki does where we are kinder: 422 to a push without streams, 400 when some lines could not be taken.
+    pub strict: bool,
+    /// How long a sender waits for its batch to be durable before it is told to try again (503). The batch goes on.
+    pub answer_timeout: Span,
+    /// How long a sender may take to send a body.
+    pub body_timeout: Span,
+    /// Label sets that are remembered.
+    pub label_cache_entries: u32,
+    /// Memory for remembered label sets.
+    pub label_cache: ByteSize,
+    /// Bodies that are larger as sent are decoded and scanned on a blocking thread, so that they do not hold up the other connections.
+    pub large_body: ByteSize,
+    /// Large bodies that are worked on at the same time; further ones wait, with their memory leased.
+    pub large_at_once: u16,
+}
+
+impl Default for CollectConfig {
+    fn default() -> Self {
+        Self {
+            // Loki's port, on loopback until somebody decides who may send.
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)),
+            // A hundred senders with ordinary 1 MiB batches at once, decompressed.
+            memory: ByteSize::mib(256),
+            // Ordinary batches are 1 MiB (Alloy, Vector) to 10 MiB (Vector's http sink).
+            max_body: ByteSize::mib(16),
+            // Logs compress by 3 to 10; four times the body is enough for a body of the largest size, and far more for usual ones.
+            max_inflated: ByteSize::mib(64),
+            // Ten times what real logs reach; deflate goes to 1,000 and zstd much further.
+            max_ratio: 200,
+            // Four times Loki's limit: stack traces and JSON with them fit.
+            max_line: ByteSize::mib(1),
+            // Loki's own name for "no tenants".
+            default_tenant: TenantId::parse("fake").expect("letters only"),
+            // A 400 makes every sender log that it dropped data which was kept, and Fluent Bit sends again on 422.
+            strict: false,
+            // Promtail and Alloy give up after 10 s, and an answer is better than none.
+            answer_timeout: Span::secs(8),
+            // 16 MiB at 5 Mbit/s; a slower sender holds memory that others need.
+            body_timeout: Span::secs(30),
+            // A large cluster has some ten thousand pods with a few streams each.
+            label_cache_entries: 100_000,
+            // 100,000 sets of about 150 bytes of text.
+            label_cache: ByteSize::mib(64),
+            // About 20 ms of work at 600 MB/s.
+            large_body: ByteSize::mib(4),
+            // Keeps most of the memory budget free for usual requests.
+            large_at_once: 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_with_units_and_unknown_ones_are_refused() {
+        let read = |text: &str| serde_saphyr::from_str::<CollectConfig>(text);
+        let config = read("max_body: 1MiB\ndefault_tenant: team-a\nanswer_timeout: 500ms\nlisten: 0.0.0.0:80").expect("all known");
+        assert_eq!((config.max_body, config.default_tenant.as_str()), (ByteSize::mib(1), "team-a"));
+        assert_eq!((config.listen.port(), config.memory), (80, CollectConfig::default().memory));
+        for wrong in ["max_boddy: 1MiB", "default_tenant: a|b", "answer_timeout: 5", "max_ratio: -1", "listen: everywhere"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

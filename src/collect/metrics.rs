@@ -1,0 +1,158 @@
+//! What the doors count. Counters add for each request, never for each line.
+
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
+
+use crate::model::{DropReason, Refusal, SourceName};
+
+use super::wire::Counts;
+
+/// All counters of this stage for one door. Every label value stands at zero from the start.
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Vec<(u16, Counter)>,
+    refused: Vec<(Refusal, Counter)>,
+    body_bytes: Counter,
+    inflated_bytes: Counter,
+    lines_received: Counter,
+    /// The name that other tools of this field use for the same number.
+    entries: Counter,
+    lines_truncated: Counter,
+    lines_clamped: Counter,
+    lines_dropped: Vec<(DropReason, Counter)>,
+    lines_refused: Vec<(Refusal, Counter)>,
+    labels_lenient: Counter,
+    label_cache_misses: Counter,
+    budget_used: Gauge,
+    budget_capacity: Gauge,
+}
+
+/// Every status that a push is answered with.
+const CODES: [u16; 7] = [204, 400, 408, 413, 422, 429, 503];
+
+const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
+
+impl Metrics {
+    /// Registers everything with a recorder.
+    #[must_use]
+    pub fn register(recorder: &dyn Recorder) -> Self {
+        let names = Names(recorder);
+        let source = || Label::new("source", SourceName::LokiPush.as_str());
+        let reason = |reason: &'static str| vec![source(), Label::new("reason", reason)];
+
+        names.counter("kube_sentinel_collect_requests_total", Unit::Count, "Push requests by the status of their answer.");
+        names.counter("kube_sentinel_collect_requests_refused_total", Unit::Count, "Push requests that were not taken, by reason.");
+        names.counter("kube_sentinel_collect_body_bytes_total", Unit::Bytes, "Bytes of push bodies as sent.");
+        names.counter("kube_sentinel_collect_inflated_bytes_total", Unit::Bytes, "Bytes of push bodies after decompression.");
+        names.counter("kube_sentinel_collect_lines_received_total", Unit::Count, "Lines of requests that could be decoded.");
+        names.counter("kube_sentinel_loki_entries_total", Unit::Count, "The same as kube_sentinel_collect_lines_received_total.");
+        names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
+        names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
+        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
+        names.counter("kube_sentinel_collect_lines_refused_total", Unit::Count, "Received lines of requests that were not taken in the end.");
+        names.counter("kube_sentinel_collect_labels_lenient_total", Unit::Count, "Label texts that only the lenient parser could read.");
+        names.counter("kube_sentinel_collect_label_cache_misses_total", Unit::Count, "Label texts that had to be parsed.");
+        names.gauge("kube_sentinel_collect_budget_used_bytes", Unit::Bytes, "Memory that requests in flight hold.");
+        names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
+
+        let plain = |name| names.register(name, vec![source()]);
+        Self {
+            requests: CODES
+                .map(|code| {
+                    let labels = vec![source(), Label::new("code", code.to_string())];
+                    (code, names.register("kube_sentinel_collect_requests_total", labels))
+                })
+                .into(),
+            refused: Refusal::ALL
+                .map(|why| (why, names.register("kube_sentinel_collect_requests_refused_total", reason(why.as_str()))))
+                .into(),
+            body_bytes: plain("kube_sentinel_collect_body_bytes_total"),
+            inflated_bytes: plain("kube_sentinel_collect_inflated_bytes_total"),
+            lines_received: plain("kube_sentinel_collect_lines_received_total"),
+            entries: names.register("kube_sentinel_loki_entries_total", Vec::new()),
+            lines_truncated: plain("kube_sentinel_collect_lines_truncated_total"),
+            lines_clamped: plain("kube_sentinel_collect_lines_clamped_total"),
+            lines_dropped: DropReason::ALL
+                .map(|why| (why, names.register("kube_sentinel_collect_lines_dropped_total", reason(why.as_str()))))
+                .into(),
+            lines_refused: Refusal::ALL
+                .map(|why| (why, names.register("kube_sentinel_collect_lines_refused_total", reason(why.as_str()))))
+                .into(),
+            labels_lenient: plain("kube_sentinel_collect_labels_lenient_total"),
+            label_cache_misses: plain("kube_sentinel_collect_label_cache_misses_total"),
+            budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
+            budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
+        }
+    }
+
+    pub(super) fn answered(&self, code: u16, refusal: Option<Refusal>) {
+        add(&self.requests, code, 1);
+        if let Some(why) = refusal {
+            add(&self.refused, why, 1);
+        }
+    }
+
+    pub(super) fn read(&self, body: usize) {
+        self.body_bytes.increment(body as u64);
+    }
+
+    /// A request was decoded.
+    pub(super) fn decoded(&self, inflated: usize, counts: &Counts) {
+        self.inflated_bytes.increment(inflated as u64);
+        self.lines_received.increment(counts.lines);
+        self.entries.increment(counts.lines);
+        add(&self.lines_dropped, DropReason::BadLabels, counts.bad_labels);
+        add(&self.lines_dropped, DropReason::BadEntry, counts.bad_entries);
+        for (counter, count) in [
+            (&self.lines_truncated, counts.truncated),
+            (&self.lines_clamped, counts.clamped),
+            (&self.labels_lenient, counts.label_lenient),
+            (&self.label_cache_misses, counts.label_misses),
+        ] {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+    }
+
+    pub(super) fn repeated(&self, lines: u64) {
+        add(&self.lines_dropped, DropReason::Repeated, lines);
+    }
+
+    pub(super) fn lines_refused(&self, why: Refusal, lines: u64) {
+        add(&self.lines_refused, why, lines);
+    }
+
+    pub(super) fn budget(&self, used: usize, capacity: usize) {
+        self.budget_used.set(used as f64);
+        self.budget_capacity.set(capacity as f64);
+    }
+}
+
+/// Adds to the counter of one label value. The sets are closed and small, so a search is quicker than a hash.
+fn add<K: PartialEq>(counters: &[(K, Counter)], key: K, count: u64) {
+    if count > 0
+        && let Some((_, counter)) = counters.iter().find(|(of, _)| *of == key)
+    {
+        counter.increment(count);
+    }
+}
+
+/// Registers by name.
+struct Names<'r>(&'r dyn Recorder);
+
+impl Names<'_> {
+    fn counter(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.0.describe_counter(KeyName::from_const_str(name), Some(unit), help.into());
+    }
+
+    fn gauge(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.0.describe_gauge(KeyName::from_const_str(name), Some(unit), help.into());
+    }
+
+    /// The counter with one set of labels, at zero.
+    fn register(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        let counter = self.0.register_counter(&Key::from_parts(name, labels), &METADATA);
+        counter.increment(0);
+        counter
+    }
+}

@@ -1,0 +1,91 @@
+//! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
+//!
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`] and [`raw`] read one form each and put what they
+//! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
+//!
+//! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
+//! [`Room`] has paid for it. A protobuf line is never copied: it stays where it was inflated to.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod inflate;
+pub mod json;
+pub mod labels;
+pub mod loki;
+pub mod media;
+pub mod raw;
+mod room;
+mod sink;
+mod streams;
+
+use crate::flow::Busy;
+use crate::model::{Refusal, TenantIdError};
+
+pub use room::Room;
+pub use sink::{Counts, LineRules, Scratch, Sink};
+pub use streams::LabelCache;
+
+/// Why a body cannot be read. The text is for the sender.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Something passes a limit that is a setting.
+    #[error("{what} is over the limit of {limit} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The memory budget is in use by other requests.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// No `Content-Type`, or none that can be read.
+    #[error("Content-Type: {0}")]
+    ContentType(&'static str),
+    /// An encoding that no sender should use.
+    #[error("Content-Encoding {0:?} not supported")]
+    Encoding(String),
+    /// The compressed form is broken.
+    #[error("cannot decompress the {coding} body: {reason}")]
+    Compressed {
+        /// Which form.
+        coding: &'static str,
+        /// What the decompressor says.
+        reason: String,
+    },
+    /// The protobuf message is broken.
+    #[error("broken protobuf at byte {at}: {what}")]
+    Protobuf {
+        /// Offset in the decompressed message.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// The JSON text is broken or has another shape.
+    #[error("broken JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A label that Loki keeps for itself.
+    #[error("label {0:?} is reserved")]
+    Reserved(&'static str),
+    /// The tenant header is no tenant.
+    #[error("X-Scope-OrgID: {0}")]
+    Tenant(#[from] TenantIdError),
+}
+
+impl DecodeError {
+    /// The class of the refusal.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::TooLarge { .. } => Refusal::TooLarge,
+            Self::Busy(_) => Refusal::Busy,
+            Self::ContentType(_)
+            | Self::Encoding(_)
+            | Self::Compressed { .. }
+            | Self::Protobuf { .. }
+            | Self::Json(_)
+            | Self::Reserved(_)
+            | Self::Tenant(_) => Refusal::Malformed,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Plain lines, separated by newlines, without labels and times.
+
+use crate::model::Timestamp;
+
+use super::{DecodeError, Sink};
+
+/// Lists the lines of the text that the sink's block holds. Empty lines are no lines; a carriage return before the newline is no part of one.
+///
+/// # Errors
+/// When there are more lines than there is memory for.
+pub fn decode(sink: &mut Sink<'_>) -> Result<(), DecodeError> {
+    let lines = memchr::memchr_iter(b'\n', sink.block.bytes()).count() + 1;
+    sink.reserve(lines)?;
+    let mut stream = None;
+    let mut start = 0;
+    while start < sink.block.bytes().len() {
+        let rest = sink.block.bytes().get(start..).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = rest.get(..length).unwrap_or_default();
+        let end = start + line.strip_suffix(b"\r").unwrap_or(line).len();
+        if end > start {
+            let index = match stream {
+                Some(index) => index,
+                None => {
+                    sink.count_stream();
+                    *stream.insert(sink.nameless_stream())
+                }
+            };
+            sink.line(start, end, Timestamp(0), index);
+        }
+        start += length + 1;
+    }
+    Ok(())
+}

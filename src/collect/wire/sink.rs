@@ -1,0 +1,214 @@
+//! Where decoders put what they read.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Block, Labels, Line, Stream, Timestamp};
+
+use super::streams::{self, Fold, LabelCache, Parsed};
+use super::{DecodeError, Room};
+
+/// Rules that hold for every line of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct LineRules {
+    /// Clock time of receipt: the time of lines that have none, or one in the future.
+    pub received: Timestamp,
+    /// Longest line in bytes; what is behind it is cut off.
+    pub max_line: usize,
+}
+
+/// What a request was found to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Streams as sent, with or without lines.
+    pub streams: u64,
+    /// Lines as sent, those below that were dropped included.
+    pub lines: u64,
+    /// Lines of streams whose labels cannot be read.
+    pub bad_labels: u64,
+    /// Lines whose time cannot be read.
+    pub bad_entries: u64,
+    /// Lines that were cut.
+    pub truncated: u64,
+    /// Lines from the future, which were put to the time of receipt.
+    pub clamped: u64,
+    /// Lines that came with a time of their own.
+    pub stamped: u64,
+    /// Label texts that were not in the cache.
+    pub label_misses: u64,
+    /// Label texts that only the lenient way could read.
+    pub label_lenient: u64,
+}
+
+/// Buffers of a decoder that outlive the request.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) fold: Fold,
+    /// Labels of the JSON stream that is being read.
+    pub(super) key: Vec<u8>,
+    /// Lines of a JSON stream whose labels may still come.
+    pub(super) waiting: Vec<Line>,
+}
+
+/// Takes the lines of one request in the order of their bytes.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    pub(super) block: &'a mut Block,
+    pub(super) room: &'a mut Room,
+    pub(super) scratch: &'a mut Scratch,
+    labels: &'a LabelCache,
+    rules: LineRules,
+    counts: Counts,
+}
+
+/// How far ahead of our clock a sender's may be. Later lines are put to the time of receipt.
+const FUTURE: Duration = Duration::from_secs(60);
+
+/// Loki refuses a stream whose label text is longer, too.
+const MAX_LABEL_TEXT: usize = 16 << 20;
+
+/// Labels that Loki sets itself and refuses from senders.
+const RESERVED: [&str; 2] = ["__backfill__", "__backfill_shard__"];
+
+impl Scratch {
+    /// Bytes of heap that the buffers hold.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.fold.memory() + self.key.capacity() + self.waiting.capacity() * size_of::<Line>()
+    }
+}
+
+impl<'a> Sink<'a> {
+    /// A sink for one request. The block is empty, or holds the inflated body and no lines.
+    #[must_use]
+    pub fn new(block: &'a mut Block, room: &'a mut Room, scratch: &'a mut Scratch, labels: &'a LabelCache, rules: LineRules) -> Self {
+        scratch.fold.clear();
+        Self { block, room, scratch, labels, rules, counts: Counts::default() }
+    }
+
+    /// What was found until now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// A stream begins.
+    pub(super) fn count_stream(&mut self) {
+        self.counts.streams += 1;
+    }
+
+    /// Pays for that many further lines and makes room for them.
+    pub(super) fn reserve(&mut self, lines: usize) -> Result<(), DecodeError> {
+        self.room.grow_tables(lines.saturating_mul(size_of::<Line>()))?;
+        self.block.reserve_lines(lines);
+        Ok(())
+    }
+
+    /// The index of the stream whose label text stands in the block; `None` when the text cannot be read.
+    pub(super) fn stream_at(&mut self, text: Range<usize>) -> Result<Option<u32>, DecodeError> {
+        let text = self.block.bytes().get(text).unwrap_or_default();
+        let length = text.len();
+        let stream = find(self.labels, self.room, &mut self.counts, text, |text| streams::read(text).ok())?;
+        stream.map(|stream| self.place(stream, length)).transpose()
+    }
+
+    /// As [`Sink::stream_at`] for labels that stand in the scratch key. Keys of different forms must never be equal as bytes.
+    pub(super) fn stream_of_key(&mut self, read: impl FnOnce(&[u8]) -> Option<Parsed>) -> Result<Option<u32>, DecodeError> {
+        let length = self.scratch.key.len();
+        let stream = find(self.labels, self.room, &mut self.counts, &self.scratch.key, read)?;
+        stream.map(|stream| self.place(stream, length)).transpose()
+    }
+
+    fn place(&mut self, stream: Arc<Stream>, text: usize) -> Result<u32, DecodeError> {
+        let (index, new) = self.scratch.fold.place(stream, self.block);
+        if new {
+            self.room.grow_tables(streams::stream_bytes(text))?;
+        }
+        Ok(index)
+    }
+
+    /// A stream whose labels nobody sent.
+    pub(super) fn nameless_stream(&mut self) -> u32 {
+        self.block.add_stream(Arc::new(Stream::claimed(Labels::default())))
+    }
+
+    /// Lines of a stream that has no readable labels.
+    pub(super) fn drop_unlabelled(&mut self, lines: u64) {
+        self.counts.lines += lines;
+        self.counts.bad_labels += lines;
+    }
+
+    /// A line whose time cannot be read.
+    pub(super) fn drop_entry(&mut self) {
+        self.counts.lines += 1;
+        self.counts.bad_entries += 1;
+    }
+
+    /// A line at its place in the block's bytes. Lines come in ascending order and within the bytes.
+    #[inline]
+    pub(super) fn line(&mut self, start: usize, end: usize, at: Timestamp, stream: u32) {
+        let end = if end - start > self.rules.max_line { self.cut(start) } else { end };
+        let at = self.time(at);
+        self.counts.lines += 1;
+        self.block.push(Line { start: offset(start), end: offset(end), stream, at });
+    }
+
+    /// Event time by the clock rules: none is the time of receipt, and so is the future.
+    #[inline]
+    fn time(&mut self, at: Timestamp) -> Timestamp {
+        let received = self.rules.received;
+        if at == Timestamp(0) {
+            return received;
+        }
+        self.counts.stamped += 1;
+        if at > received.plus(FUTURE) {
+            self.counts.clamped += 1;
+            return received;
+        }
+        at
+    }
+
+    /// The end of a line that is too long, not within a character.
+    #[cold]
+    fn cut(&mut self, start: usize) -> usize {
+        self.counts.truncated += 1;
+        let end = start + self.rules.max_line;
+        let bytes = self.block.bytes();
+        let within_char = |at: &usize| bytes.get(*at).is_some_and(|b| b & 0b1100_0000 == 0b1000_0000);
+        (start..=end).rev().take(4).find(|at| !within_char(at)).unwrap_or(end)
+    }
+}
+
+/// The stream of a label key from the cache, or a new one that is paid for before it is made.
+fn find(
+    labels: &LabelCache,
+    room: &mut Room,
+    counts: &mut Counts,
+    key: &[u8],
+    read: impl FnOnce(&[u8]) -> Option<Parsed>,
+) -> Result<Option<Arc<Stream>>, DecodeError> {
+    if let Some(stream) = labels.get(key) {
+        return Ok(Some(stream));
+    }
+    if key.len() > MAX_LABEL_TEXT {
+        return Err(DecodeError::TooLarge { what: "the label text of a stream", limit: MAX_LABEL_TEXT as u64 });
+    }
+    counts.label_misses += 1;
+    room.grow_tables(streams::stream_bytes(key.len()))?;
+    let Some(parsed) = read(key) else { return Ok(None) };
+    if let Some(name) = RESERVED.into_iter().find(|name| parsed.labels.get(name).is_some()) {
+        return Err(DecodeError::Reserved(name));
+    }
+    counts.label_lenient += u64::from(parsed.lenient);
+    let stream = Arc::new(Stream::claimed(parsed.labels));
+    labels.put(key, &stream);
+    Ok(Some(stream))
+}
+
+/// Bodies are limited to less than 4 GiB, so that every offset fits.
+#[inline]
+fn offset(at: usize) -> u32 {
+    debug_assert!(u32::try_from(at).is_ok(), "bodies are limited to less than 4 GiB");
+    at as u32
+}
