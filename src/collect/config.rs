@@ -1,7 +1,5 @@
 //! Settings of the doors.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +9,6 @@ use crate::model::{ByteSize, Span, TenantId};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectConfig {
-    /// Address of the ingest listener.
-    pub listen: SocketAddr,
     /// Memory that all requests in flight may hold together. When it is in use, further requests are answered 429.
     pub memory: ByteSize,
     /// Largest body as sent, in bytes. Larger ones are answered 413.
@@ -44,8 +40,6 @@ pub struct CollectConfig {
 impl Default for CollectConfig {
     fn default() -> Self {
         Self {
-            // Loki's port, on loopback until somebody decides who may send.
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)),
             // A hundred senders with ordinary 1 MiB batches at once, decompressed.
             memory: ByteSize::mib(256),
             // Ordinary batches are 1 MiB (Alloy, Vector) to 10 MiB (Vector's http sink).
@@ -83,10 +77,10 @@ mod tests {
     #[test]
     fn settings_are_read_with_units_and_unknown_ones_are_refused() {
         let read = |text: &str| serde_saphyr::from_str::<CollectConfig>(text);
-        let config = read("max_body: 1MiB\ndefault_tenant: team-a\nanswer_timeout: 500ms\nlisten: 0.0.0.0:80").expect("all known");
+        let config = read("max_body: 1MiB\ndefault_tenant: team-a\nanswer_timeout: 500ms").expect("all known");
         assert_eq!((config.max_body, config.default_tenant.as_str()), (ByteSize::mib(1), "team-a"));
-        assert_eq!((config.listen.port(), config.memory), (80, CollectConfig::default().memory));
-        for wrong in ["max_boddy: 1MiB", "default_tenant: a|b", "answer_timeout: 5", "max_ratio: -1", "listen: everywhere"] {
+        assert_eq!(config.memory, CollectConfig::default().memory);
+        for wrong in ["max_boddy: 1MiB", "default_tenant: a|b", "answer_timeout: 5", "max_ratio: -1"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -19,6 +19,7 @@
 
 mod answer;
 mod config;
+pub mod files;
 mod loki_push;
 mod metrics;
 mod pool;

@@ -170,6 +170,17 @@ impl Default for Remediation {
     }
 }
 
+impl Rule {
+    /// Hash of what the rule looks for and how it counts: changes when an edit may change its hits.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let source = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.source().to_owned());
+        let exclude: Vec<&str> = self.exclude.iter().map(Pattern::source).collect();
+        let parts = (source(&self.pattern), &self.keyword_list, exclude, &self.selector, self.continues, self.count, self.window, &self.by);
+        xxhash_rust::xxh3::xxh3_64(format!("{parts:?}").as_bytes())
+    }
+}
+
 impl RuleSet {
     /// Numbers the rules in order. With `store_unmatched`, lines that meet no rule meet the rule called [`DEFAULT_RULE`], which must then be
     /// the last one.

@@ -1,0 +1,180 @@
+//! Whole lines in large chunks.
+
+use std::io::{self, Read};
+
+/// Bytes read at a time: large enough that a chunk's fixed costs vanish, small enough to stay in the cache of a core.
+const CHUNK: usize = 256 << 10;
+
+/// Reads chunks that end at the end of a line.
+#[derive(Debug)]
+pub struct ChunkReader<R> {
+    input: R,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that are filled.
+    filled: usize,
+    /// Bytes of the buffer that the last chunk covered.
+    taken: usize,
+    /// Longest line; longer ones are cut there.
+    limit: usize,
+    /// The rest of a line that was cut is being skipped.
+    skipping: bool,
+    cut: u64,
+    ended: bool,
+}
+
+/// Some whole lines, each ended by `\n` except perhaps the last one of the input.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'c>(pub &'c [u8]);
+
+impl<R: Read> ChunkReader<R> {
+    /// Reads from `input`; lines over `limit` bytes are cut and counted.
+    pub fn new(input: R, limit: usize) -> Self {
+        let room = limit.max(CHUNK) + CHUNK;
+        Self { input, buffer: vec![0; room], filled: 0, taken: 0, limit: limit.max(1), skipping: false, cut: 0, ended: false }
+    }
+
+    /// The next chunk, or `None` at the end.
+    ///
+    /// # Errors
+    /// When reading fails; interrupted reads are tried again.
+    pub fn next_chunk(&mut self) -> io::Result<Option<Chunk<'_>>> {
+        self.buffer.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        loop {
+            if self.skipping {
+                self.skip_to_line_end();
+            }
+            let searched = &self.buffer[..self.filled];
+            if let Some(end) = memchr::memrchr(b'\n', searched).filter(|_| self.ended || self.filled >= CHUNK) {
+                self.taken = end + 1;
+                return Ok(Some(Chunk(&self.buffer[..self.taken])));
+            }
+            if self.ended {
+                self.taken = self.filled;
+                return Ok((self.filled > 0).then_some(Chunk(&self.buffer[..self.filled])));
+            }
+            if self.filled > self.limit && !searched.contains(&b'\n') {
+                // One line is larger than any line may be: its beginning is a line, its rest is skipped.
+                self.cut += 1;
+                self.skipping = true;
+                self.taken = self.limit;
+                return Ok(Some(Chunk(&self.buffer[..self.limit])));
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Lines that were cut so far.
+    pub fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    fn skip_to_line_end(&mut self) {
+        let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
+        self.skipping = end.is_none() && !self.ended;
+        let skipped = end.map_or(self.filled, |at| at + 1);
+        self.buffer.copy_within(skipped..self.filled, 0);
+        self.filled -= skipped;
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        loop {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            return Ok(());
+        }
+    }
+}
+
+impl<'c> Chunk<'c> {
+    /// The line around a place of the chunk, as a range without its `\n`.
+    #[must_use]
+    pub fn around(self, at: usize) -> std::ops::Range<usize> {
+        let at = at.min(self.0.len());
+        let start = memchr::memrchr(b'\n', &self.0[..at]).map_or(0, |before| before + 1);
+        let end = memchr::memchr(b'\n', &self.0[at..]).map_or(self.0.len(), |after| at + after);
+        start..end
+    }
+
+    /// Every line, without its `\n`.
+    pub fn lines(self) -> impl Iterator<Item = &'c [u8]> {
+        let text = self.0.strip_suffix(b"\n").unwrap_or(self.0);
+        // An empty chunk has no line; a chunk of one `\n` has an empty one.
+        let some = !self.0.is_empty();
+        some.then(|| text.split(|b| *b == b'\n')).into_iter().flatten()
+    }
+
+    /// Number of lines.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        let ends = memchr::memchr_iter(b'\n', self.0).count() as u64;
+        ends + u64::from(!self.0.is_empty() && !self.0.ends_with(b"\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its bytes in reads of odd sizes.
+    struct Dribble<'d>(&'d [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = self.1 * 7 % 9973 + 1;
+            let n = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    fn lines_of(input: &[u8], limit: usize) -> (Vec<Vec<u8>>, u64) {
+        let mut reader = ChunkReader::new(Dribble(input, 3), limit);
+        let mut lines = Vec::new();
+        while let Some(chunk) = reader.next_chunk().expect("memory can be read") {
+            let before = lines.len();
+            lines.extend(chunk.lines().map(<[u8]>::to_vec));
+            assert_eq!((lines.len() - before) as u64, chunk.count());
+        }
+        (lines, reader.cut())
+    }
+
+    #[test]
+    fn every_line_comes_once_however_it_is_read() {
+        let text: String = (0..40_000).map(|n| format!("line {n} {}\n", "x".repeat(n % 50))).collect();
+        let (lines, cut) = lines_of(text.as_bytes(), 1 << 20);
+        let expected: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+        assert!(lines == expected, "lines differ");
+        assert_eq!(cut, 0);
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end() {
+        assert_eq!(lines_of(b"a\n\nb", 100).0, [b"a".to_vec(), Vec::new(), b"b".to_vec()]);
+        assert!(lines_of(b"", 100).0.is_empty());
+        assert_eq!(lines_of(b"\n", 100).0, [Vec::<u8>::new()]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_the_next_one_is_whole() {
+        let mut text = vec![b'x'; 3 << 20];
+        text.extend_from_slice(b"\nnext\n");
+        let (lines, cut) = lines_of(&text, 1 << 20);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1 << 20, 4]);
+        assert_eq!(cut, 1);
+    }
+
+    #[test]
+    fn the_line_around_a_place_is_found() {
+        let chunk = Chunk(b"ab\ncd\n\nef");
+        for (at, expected) in [(0, 0..2), (2, 0..2), (3, 3..5), (6, 6..6), (8, 7..9), (99, 7..9)] {
+            assert_eq!(chunk.around(at), expected, "{at}");
+        }
+    }
+}
