@@ -14,7 +14,8 @@ use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, windows};
 
-/// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 16 MiB, so that hot pages are moved once for many commits.
+/// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 16 MiB, so that a hot page is moved once for many
+/// commits.
 const CHECKPOINT_PAGES: i32 = 4_000;
 
 /// One transaction's worth of change.
@@ -53,8 +54,8 @@ impl Commit {
     }
 }
 
-const OPEN: &str = "INSERT INTO events (row, fingerprint, id, tenant, cluster, rule, generation, namespace, workload, pod, container, node, \
-     provenance, labels, template, message, window_key, window_nanos) \
+const OPEN: &str = "INSERT INTO events (row, fingerprint, id, tenant, cluster, rule, generation, namespace, workload, pod, container, \
+     node, provenance, labels, template, message, window_key, window_nanos) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 const OPEN_HEAD: &str = "INSERT INTO heads (row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \

@@ -40,8 +40,8 @@ impl Default for StoreConfig {
             // The limit that the replaced system had; about 15 MiB on disk.
             max_events: 10_000,
             max_event_age: Span::secs(7 * 24 * 3_600),
-            // About 60 MiB on disk. 10,000 events that are hit all the time make 1,000 entries a second, so this lasts at least 15 minutes in
-            // the worst case and days in ordinary ones.
+            // About 60 MiB on disk. 10,000 events that are hit all the time make 1,000 entries a second, so this lasts a quarter of an hour
+            // in the worst case and days in ordinary ones.
             max_feed_entries: 1_000_000,
             // A subscriber may be away for as long as an event is remembered.
             max_feed_age: Span::secs(7 * 24 * 3_600),

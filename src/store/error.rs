@@ -27,7 +27,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The folder, the file or the file system does not allow writing.
-    #[error("the store {} cannot be written: its folder and files must be writable by this user, on a file system that is not read-only", path.display())]
+    #[error(
+        "the store {} cannot be written: its folder and files must be writable by this user, on a file system that is not read-only",
+        path.display()
+    )]
     ReadOnly {
         /// The database file.
         path: PathBuf,
@@ -36,7 +39,10 @@ pub enum StoreError {
         cause: Cause,
     },
     /// Another process writes to this store.
-    #[error("the store {} is in use by another process{}: stop that one, or give this one its own 'store.path'", path.display(), holder.map(|pid| format!(" ({pid})")).unwrap_or_default())]
+    #[error(
+        "the store {} is in use by another process{}: stop that one, or give this one its own 'store.path'",
+        path.display(), holder.map(|pid| format!(" ({pid})")).unwrap_or_default()
+    )]
     Locked {
         /// The database file.
         path: PathBuf,
@@ -50,7 +56,11 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Written by a newer version of the program.
-    #[error("the store {} has format {found}, and this version knows formats up to {known}: run the newer version, or go back to a backup", path.display())]
+    #[error(
+        "the store {} has format {found}, and this version knows formats up to {known}: run the newer version, or go back to a \
+         backup",
+        path.display()
+    )]
     Newer {
         /// The database file.
         path: PathBuf,
@@ -60,7 +70,10 @@ pub enum StoreError {
         known: u32,
     },
     /// Written by an older version of the program, and opened for reading only.
-    #[error("the store {} has format {found}, and this version reads format {known}: start 'kube-sentinel run' once to bring it up", path.display())]
+    #[error(
+        "the store {} has format {found}, and this version reads format {known}: start 'kube-sentinel run' once to bring it up",
+        path.display()
+    )]
     Older {
         /// The database file.
         path: PathBuf,

@@ -24,7 +24,7 @@
 //! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
-//! | `windows` | a sliding window; buckets and pending events as varints (`windows.rs` has the coding) | at every commit that counts in it |
+//! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!

@@ -76,8 +76,10 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 
 fn lock(path: &Path) -> Result<Lock, StoreError> {
     let fault = |error| StoreError::system(path, error);
+    // Beside the file itself, so that a link to it does not lead to another lock.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // Not truncated on opening: the number in it belongs to the holder until we hold the lock.
-    let mut file = options().read(true).write(true).create(true).truncate(false).open(beside(path, ".lock")).map_err(fault)?;
+    let mut file = options().read(true).write(true).create(true).truncate(false).open(beside(&real, ".lock")).map_err(fault)?;
     let started = Instant::now();
     loop {
         match file.try_lock() {

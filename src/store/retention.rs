@@ -199,7 +199,8 @@ fn trim_feed(connection: &Connection, config: &StoreConfig, now: Timestamp) -> R
     Ok(again || removed == EVENTS_A_STEP)
 }
 
-/// The highest number to remove from a table whose numbers have no gaps between `first` and `last`, and whether the step ended before the work did.
+/// The highest number to remove from a table whose numbers run from `first` to `last` without gaps, and whether the step ended before the
+/// work did.
 fn oldest_to_remove(
     connection: &Connection,
     oldest: &str,

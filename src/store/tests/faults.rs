@@ -39,6 +39,11 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     let (_store, writer) = place.open();
     let error = place.try_open().unwrap_err();
     assert!(matches!(error, StoreError::Locked { holder: Some(pid), .. } if pid == std::process::id()), "{error}");
+    let link = place.folder.path().join("link.db");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    let metrics = Metrics::register(&::metrics::NoopRecorder);
+    let error = super::super::open(&link, &place.config, place.clock.clone(), metrics).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "by another name: {error}");
     assert_eq!(total(&Store::open(&place.path(), &place.config).unwrap()), 3);
     drop(writer);
     place.open();
