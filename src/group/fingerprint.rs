@@ -133,6 +133,6 @@ mod tests {
         let place = Place::new(&tenant, "", "oom-killed", &stream(&[("namespace", "shop"), ("app", "api")]));
         let fingerprint = place.fingerprint("OOMKilled <NUM>", &mut Vec::new());
         assert_eq!(fingerprint.0[0], SCHEME);
-        assert_eq!(fingerprint.to_hex(), "PIN");
+        assert_eq!(fingerprint.to_hex(), "028bd058cd9592ec2cde490786dcb502");
     }
 }

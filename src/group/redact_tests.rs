@@ -59,6 +59,7 @@ fn what_only_speaks_of_secrets_stays_readable() {
         "secretName: db-credentials",
         "if token == nil",
         "password=null token: <nil>",
+        "Access denied for user (using password: YES)",
         "Unexpected token } in JSON at position 0",
         "basic authentication failed",
         "bearer token missing",

@@ -3,3 +3,4 @@
 mod store;
 mod rule_files;
 mod shipped_rules;
+mod grouping;

@@ -312,8 +312,11 @@ impl Masker<'_> {
     fn quantity(&mut self, start: usize, end: usize, kind: shape::Quantity) -> bool {
         match kind {
             shape::Quantity::Number if self.is_code(start, end) => {
-                // The word reaches to here now, so that both numbers of `HTTP/1.1" 404` stay.
-                (self.at, self.word.1) = (end, end);
+                self.at = end;
+                if self.text[start - 1] == b'/' {
+                    // The word reaches to here now, so that both numbers of `HTTP/1.1" 404` stay.
+                    self.word.1 = end;
+                }
             }
             shape::Quantity::Number => self.put_number(start, end, b"<NUM>"),
             shape::Quantity::Duration => self.put_number(start, end, b"<DUR>"),
