@@ -5,6 +5,9 @@
 //! who may import whom, and `tests/it/tidy.rs` holds it.
 
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod group;
 pub mod model;
 pub mod rules;
 pub mod telemetry;

@@ -1,0 +1,35 @@
+//! Which event is a hit of?
+//!
+//! Comes in: the hits of a batch. Goes out: [`Changes`](crate::model::Changes), which one commit writes.
+//!
+//! The work has two halves. [`sight`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact`]), masks
+//! what varies ([`mask`](mask())), hashes the rest to a [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The
+//! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told.
+//!
+//! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
+//! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
+//! Everything that outside data can grow has a bound in [`GroupConfig`].
+//!
+//! It does not mine templates: two lines that differ in a word are two events.
+
+mod config;
+mod fingerprint;
+mod grouper;
+mod mask;
+mod names;
+mod redact;
+#[cfg(test)]
+mod samples;
+mod sight;
+mod storm;
+mod window;
+
+pub use config::{GroupConfig, StormConfig};
+pub use fingerprint::{Place, SCHEME};
+pub use grouper::{Grouper, Missing};
+pub use mask::{MAX_TEMPLATE, mask};
+pub use names::StateNames;
+pub use redact::redact;
+pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
+pub use storm::StormGuard;
+pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

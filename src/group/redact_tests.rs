@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PEM: &str = "-----BEGIN RSA PRIVATE KEY-----";
+
+#[test]
+fn secrets_go() {
+    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_123";
+    let cases = [
+        (format!("got {jwt} from x"), "got <jwt> from x"),
+        (format!("cut {}", &jwt[..20]), "cut <jwt>"),
+        (format!("Authorization: Bearer {jwt}"), "Authorization: Bearer <jwt>"),
+        ("Authorization: Bearer opaquetoken".into(), "Authorization: Bearer <token>"),
+        (r#"{"authorization":"Basic dXNlcjpwYXNz"}"#.into(), r#"{"authorization":"Basic <token>"}"#),
+        ("with bearer a1b2c3d4e5 sent".into(), "with bearer <token> sent"),
+        ("password=hunter2 user=bob".into(), "password=<redacted> user=bob"),
+        ("DB_PASSWORD: hunter, x".into(), "DB_PASSWORD: <redacted>, x"),
+        ("?api_key=abc&x=1".into(), "?api_key=<redacted>&x=1"),
+        ("api-key: abc apikey=\"a b\" pwd='x y'".into(), "api-key: <redacted> apikey=\"<redacted>\" pwd='<redacted>'"),
+        (r#"{"password":"a\"b","user":"bob"}"#.into(), r#"{"password":"<redacted>","user":"bob"}"#),
+        (r#"{"password":"a\\","user":"bob"}"#.into(), r#"{"password":"<redacted>","user":"bob"}"#),
+        (r#"body="{\"token\":\"a\\\"b\",\"user\":\"bob\"}""#.into(), r#"body="{\"token\":\"<redacted>\",\"user\":\"bob\"}""#),
+        ("\"client_secret\" => \"x\"".into(), "\"client_secret\" => \"<redacted>\""),
+        ("userPassword=\"never ends".into(), "userPassword=\"<redacted>"),
+        ("auth_token := abc; secret:abc".into(), "auth_token := <redacted>; secret:<redacted>"),
+        ("{\"tokens\":1,\"token\":[\"abc\"]}".into(), "{\"tokens\":1,\"token\":[\"<redacted>\"]}"),
+        ("secret={\"password\":\"x\"}".into(), "secret={\"password\":\"<redacted>\"}"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(), "aws_secret_access_key = <redacted>"),
+        ("id AKIAIOSFODNN7EXAMPLE x".into(), "id <redacted> x"),
+        ("ghp_abcdefghijklmnopqrstuvwxyz0123456789".into(), "<redacted>"),
+        ("use github_pat_11ABCDEFG0abcdefghij_x".into(), "use <redacted>"),
+        ("xoxb-123456789012-abcdef, glpat-abcdefghij0123456789".into(), "<redacted>, <redacted>"),
+        ("AIzaSyA1234567890abcdefghijklmnopqrstuv!".into(), "<redacted>!"),
+        ("AccountName=a;AccountKey=abcd+/ef==;x".into(), "AccountName=a;AccountKey=<redacted>;x"),
+        ("sk_live_abcdefgh1234 npm_abcdefghijklmnopqrstuvwxyz".into(), "<redacted> <redacted>"),
+        ("postgres://bob:p@ss:w@db:5432/x".into(), "postgres://bob:<redacted>@db:5432/x"),
+        ("redis://:hunter2@cache".into(), "redis://:<redacted>@cache"),
+        (format!("key {PEM}\\nMIIE\\n-----END RSA PRIVATE KEY-----\\n end"), "key <redacted>\\n end"),
+        (format!("key {PEM}\nMIIEpAIBAAKCAQEA\nnever ends"), "key <redacted>"),
+    ];
+    for (text, clean) in cases {
+        assert_eq!(redact(&text), clean, "{text:?}");
+        assert_eq!(redact(clean), clean, "twice: {text:?}");
+    }
+}
+
+#[test]
+fn what_only_speaks_of_secrets_stays_readable() {
+    let cases = [
+        "token expired",
+        "secret \"db-credentials\" not found",
+        "password authentication failed for user \"bob\"",
+        "failed to refresh token: context deadline exceeded",
+        "invalid token: signature is invalid",
+        "error reading secret: not found",
+        "couldn't get API key: Get \"https://x/y\": EOF",
+        "max_tokens: 512, tokens=3",
+        "secretName: db-credentials",
+        "if token == nil",
+        "password=null token: <nil>",
+        "Access denied for user (using password: YES)",
+        "Unexpected token } in JSON at position 0",
+        "basic authentication failed",
+        "bearer token missing",
+        "WWW-Authenticate: Bearer realm=\"https://auth\"",
+        "GET http://host:8080/path@2x.png",
+        "-----BEGIN CERTIFICATE-----",
+        "unknown method tokenize: line 5",
+    ];
+    for text in cases {
+        assert_eq!(redact(text), text);
+    }
+}
+
+#[test]
+fn ordinary_lines_are_not_even_read_closely() {
+    let lines = [
+        "panic: runtime error: index out of range",
+        "GET https://api.example.com/v1 500",
+        "token expired",
+        "connection to db:5432 refused",
+    ];
+    for line in lines {
+        assert!(!may_hold_a_secret(line.as_bytes()), "{line:?}");
+    }
+}
+
+#[test]
+fn hostile_text_takes_linear_time() {
+    for piece in ["token=", "token={", "token=\"", "token:'\\", "://a:", "eyJ", "bearer ", "-----BEGIN PRIVATE KEY-----", "password      "]
+    {
+        let text = piece.repeat((1 << 19) / piece.len());
+        assert!(redact(&text).len() <= 2 * text.len());
+    }
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    let known = [
+        "password",
+        "token",
+        "secret",
+        "api_key",
+        "Bearer ",
+        "basic ",
+        "authorization:",
+        "eyJhbGciOiJIUzI1NiJ9",
+        "://u:",
+        "@host",
+        "sig=",
+        "ghp_",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "AKIAIOSFODNN7EXAMPLE",
+        "abcdefgh1234ABCD",
+        "=",
+        ":",
+        " ",
+        "\"",
+        "\\",
+        "'",
+        "{",
+        "}",
+        "[",
+        ",",
+        "/",
+        ".",
+        "<redacted>",
+        "<token>",
+        "null",
+        "expired",
+        "\n",
+        "ä",
+        "=>",
+        "==",
+        "pwd",
+        "_key",
+        "?",
+        "&",
+    ];
+    prop_oneof![proptest::sample::select(known.to_vec()).prop_map(str::to_owned), "[ -~]{0,4}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn twice_is_once(pieces in proptest::collection::vec(piece(), 0..16)) {
+        crate::fuzzing::redact(pieces.concat().as_bytes());
+    }
+}

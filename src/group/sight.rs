@@ -1,0 +1,280 @@
+//! The half of grouping that runs on the threads that ingest: the hits of one batch, folded by fingerprint.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::model::{Block, Fingerprint, Hit, Line, RuleId, Stream, TenantId, Timestamp, WindowKey, message};
+use crate::rules::{Rule, RuleSet};
+
+use super::config::GroupConfig;
+use super::fingerprint::{Counting, Place};
+use super::mask::mask;
+use super::names::StateNames;
+use super::redact::{may_hold_a_secret, redact};
+use super::storm::{Choice, StormGuard, StormKey, StormSlot};
+use super::window::{bucket_nanos, bucket_of};
+
+/// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
+const FUTURE: Duration = Duration::from_secs(60);
+
+/// Tables of a batch with more entries than this are given back instead of kept for the next one.
+const MAX_KEPT_ENTRIES: usize = 16 << 10;
+
+type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
+
+/// What is the same for every batch.
+#[derive(Debug, Clone, Copy)]
+pub struct SightContext<'a> {
+    /// The stage's settings.
+    pub config: &'a GroupConfig,
+    /// Name of the cluster from the configuration; empty when none is set.
+    pub cluster: &'a str,
+    /// The guard that all threads share.
+    pub storm: &'a StormGuard,
+    /// The state names of the rule set that the hits are of.
+    pub names: &'a StateNames,
+}
+
+/// All hits of one fingerprint in one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// What the hits have in common.
+    pub fingerprint: Fingerprint,
+    /// The rule, of the generation of [`Sightings::rules`].
+    pub rule: RuleId,
+    /// The window that the rule counts these hits in.
+    pub window_key: WindowKey,
+    /// Stream of the first hit.
+    pub stream: Arc<Stream>,
+    /// The masked line, without secrets.
+    pub template: Arc<str>,
+    /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
+    pub message: Arc<str>,
+    /// Number of hits.
+    pub count: u64,
+    /// Earliest event time.
+    pub first: Timestamp,
+    /// Latest event time.
+    pub last: Timestamp,
+    /// (bucket, hits) in ascending order, in buckets of the rule's width. Late hits are not in it.
+    pub buckets: Vec<(i64, u64)>,
+    /// Taken in a storm: hits were spread over the fingerprints of the rule and stream by sampling, only their sum is exact.
+    pub sampled: bool,
+}
+
+/// What one batch tells the [`super::Grouper`].
+#[derive(Debug, Clone)]
+pub struct Sightings {
+    /// The rules in force when the batch was scanned.
+    pub rules: Arc<RuleSet>,
+    /// Whose lines.
+    pub tenant: TenantId,
+    /// Name of the cluster.
+    pub cluster: Arc<str>,
+    /// One entry for each fingerprint, in the order of their first hits.
+    pub list: Vec<Sighting>,
+    /// Hits in all: the sum of the counts.
+    pub hits: u64,
+    /// Hits that were too late for their windows.
+    pub late: u64,
+    /// Hits that were counted without being fingerprinted.
+    pub unsampled: u64,
+}
+
+/// Memory that a thread keeps from batch to batch.
+#[derive(Debug, Default)]
+pub struct SightScratch {
+    /// (rule, stream of the block) to slot.
+    index: Map<(RuleId, u32), u32>,
+    slots: Vec<Slot>,
+    by_fingerprint: Map<Fingerprint, u32>,
+    /// (slot, hash of the subject) to sighting: a line that repeats is masked once.
+    by_subject: Map<(u32, u128), u32>,
+    template: String,
+    buffer: Vec<u8>,
+}
+
+/// One rule in one stream of the batch.
+#[derive(Debug)]
+struct Slot {
+    rule: RuleId,
+    stream: u32,
+    place: Place,
+    counting: Counting,
+    bucket_nanos: i64,
+    storm: StormSlot,
+}
+
+/// Folds the hits of a batch. Pure: the same input gives the same sightings, but for what the storm guard has seen before.
+///
+/// `received` is the clock time of receipt. Hits of a batch whose effects are never committed count in the storm guard all the same.
+pub fn sight(
+    context: &SightContext<'_>,
+    rules: &Arc<RuleSet>,
+    tenant: &TenantId,
+    block: &Block,
+    hits: &[Hit],
+    received: Timestamp,
+    scratch: &mut SightScratch,
+) -> Sightings {
+    let cluster = if hits.is_empty() { Arc::default() } else { Arc::from(context.cluster) };
+    let out = Sightings { rules: Arc::clone(rules), tenant: tenant.clone(), cluster, list: Vec::new(), hits: 0, late: 0, unsampled: 0 };
+    let mut batch =
+        Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
+    let mut slot = None;
+    for hit in hits {
+        let line = &block.lines()[hit.line as usize];
+        let at = match slot {
+            Some((rule, stream, at)) if rule == hit.rule && stream == line.stream => at,
+            _ => batch.slot(hit.rule, line.stream),
+        };
+        slot = Some((hit.rule, line.stream, at));
+        batch.hit(at, line);
+    }
+    batch.finish()
+}
+
+struct Batch<'a> {
+    context: &'a SightContext<'a>,
+    block: &'a Block,
+    received: Timestamp,
+    newest: Timestamp,
+    oldest: Timestamp,
+    scratch: &'a mut SightScratch,
+    out: Sightings,
+}
+
+impl Batch<'_> {
+    fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
+        let scratch = &mut *self.scratch;
+        let (context, out, block) = (self.context, &self.out, self.block);
+        *scratch.index.entry((rule, stream)).or_insert_with(|| {
+            let (state, source) = (context.names.of(rule), &block.streams()[stream as usize]);
+            let settings: &Rule = out.rules.rule(rule);
+            let place = Place::new(&out.tenant, context.cluster, state, source);
+            let counting = Counting::new(&out.tenant, context.cluster, state, settings, source);
+            let storm = context.storm.open(StormKey::new(place, source.id()), self.received);
+            scratch.slots.push(Slot { rule, stream, place, counting, bucket_nanos: bucket_nanos(settings.window), storm });
+            (scratch.slots.len() - 1) as u32
+        })
+    }
+
+    fn hit(&mut self, slot: u32, line: &Line) {
+        let text = self.block.text(line);
+        let storm = &mut self.scratch.slots[slot as usize].storm;
+        let (sighting, sampled) = match self.context.storm.choose(storm, text) {
+            Choice::Calm => (self.fingerprint(slot, text), false),
+            Choice::Sample(shape) => {
+                let sighting = self.fingerprint(slot, text);
+                self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
+                (sighting, true)
+            }
+            Choice::CountWith(sighting) => {
+                self.out.unsampled += 1;
+                (sighting, true)
+            }
+        };
+        self.count(slot, sighting, line.at.min(self.newest), sampled);
+    }
+
+    /// The sighting that a line belongs to; a new one if need be.
+    fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+        let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
+        let by_subject = match self.scratch.by_subject.entry((slot_index, xxh3_128(&subject))) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(new) => new,
+        };
+        let slot = &self.scratch.slots[slot_index as usize];
+        template_of(&subject, &mut self.scratch.template);
+        let template = self.scratch.template.as_str();
+        let fingerprint = slot.place.fingerprint(template, &mut self.scratch.buffer);
+        let list = &mut self.out.list;
+        let sighting = *self.scratch.by_fingerprint.entry(fingerprint).or_insert_with(|| {
+            list.push(Sighting {
+                fingerprint,
+                rule: slot.rule,
+                window_key: slot.counting.key(template, &mut self.scratch.buffer),
+                stream: Arc::clone(&self.block.streams()[slot.stream as usize]),
+                template: Arc::from(template),
+                message: message_of(&subject, self.context.config.max_message.bytes()),
+                count: 0,
+                first: Timestamp(i64::MAX),
+                last: Timestamp(i64::MIN),
+                buckets: Vec::new(),
+                sampled: false,
+            });
+            (list.len() - 1) as u32
+        });
+        *by_subject.insert(sighting)
+    }
+
+    fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
+        let sighting = &mut self.out.list[sighting as usize];
+        self.out.hits += 1;
+        sighting.count += 1;
+        sighting.sampled |= sampled;
+        sighting.first = sighting.first.min(at);
+        sighting.last = sighting.last.max(at);
+        if at < self.oldest {
+            self.out.late += 1;
+            return;
+        }
+        let bucket = bucket_of(at, self.scratch.slots[slot as usize].bucket_nanos);
+        match sighting.buckets.last_mut() {
+            Some((last, hits)) if *last == bucket => *hits += 1,
+            Some((last, _)) if *last > bucket => {
+                let place = sighting.buckets.partition_point(|(other, _)| *other < bucket);
+                match &mut sighting.buckets[place] {
+                    (other, hits) if *other == bucket => *hits += 1,
+                    _ => sighting.buckets.insert(place, (bucket, 1)),
+                }
+            }
+            _ => sighting.buckets.push((bucket, 1)),
+        }
+    }
+
+    fn finish(self) -> Sightings {
+        let scratch = self.scratch;
+        for slot in scratch.slots.drain(..) {
+            self.context.storm.close(&slot.storm, self.received);
+        }
+        empty(&mut scratch.index);
+        empty(&mut scratch.by_fingerprint);
+        empty(&mut scratch.by_subject);
+        self.out
+    }
+}
+
+/// Writes the template of a subject (the decoded message, or the raw line) into `out`. Secrets go first, so that none is in a template.
+pub fn template_of(subject: &[u8], out: &mut String) {
+    if may_hold_a_secret(subject) {
+        mask(redact(&String::from_utf8_lossy(subject)).as_bytes(), out);
+    } else {
+        mask(subject, out);
+    }
+}
+
+/// The text of a subject as it is stored: UTF-8, without secrets, at most `limit` bytes.
+#[must_use]
+pub fn message_of(subject: &[u8], limit: usize) -> Arc<str> {
+    let text = String::from_utf8_lossy(subject);
+    let text = redact(&text);
+    Arc::from(&text[..text.floor_char_boundary(limit)])
+}
+
+fn empty<K, V>(map: &mut Map<K, V>) {
+    if map.capacity() > MAX_KEPT_ENTRIES {
+        *map = Map::default();
+    } else {
+        map.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "sight_tests.rs"]
+mod tests;
