@@ -29,7 +29,7 @@ struct Different {
 
 fn corpus() -> Corpus {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/mask.toml");
-    toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    toml::from_str(&std::fs::read_to_string(path).expect("the corpus is there")).expect("the corpus is TOML of this form")
 }
 
 fn template(line: &str) -> String {

@@ -25,17 +25,8 @@ const MAX_QUOTED: usize = 128;
 const MAX_LOCAL_PART: usize = 64;
 
 /// Words (or ends of words) after which a number of at most so many digits is a code and stays.
-const CODE_WORDS: [(&[u8], usize); 9] = [
-    (b"status", 4),
-    (b"code", 4),
-    (b"errno", 4),
-    (b"signal", 3),
-    (b"exit", 3),
-    (b"http", 3),
-    (b"error", 4),
-    (b"sqlstate", 5),
-    (b"errorcode", 5),
-];
+const CODE_WORDS: [(&[u8], usize); 8] =
+    [(b"status", 4), (b"code", 4), (b"errno", 4), (b"signal", 3), (b"exit", 3), (b"http", 3), (b"error", 4), (b"sqlstate", 5)];
 
 /// Upper-case words whose number behind a `-` is part of the name.
 const CODE_PREFIXES: [&[u8]; 10] = [b"ORA", b"TNS", b"PLS", b"UTF", b"SHA", b"AES", b"ISO", b"TLS", b"RFC", b"ERR"];

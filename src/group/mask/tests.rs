@@ -24,6 +24,7 @@ fn each_shape_has_its_name() {
         ("17/06/09 20:10:40 INFO x", "INFO x"),
         ("E0102 15:04:05.678901   12345 file.go:123] x", "E<TS> <NUM> file.go:<NUM>] x"),
         ("20171223-22:15:29:606|Step", "|Step"),
+        ("20171223-22:15:0:6|Step", "|Step"),
         ("I may go, Mon is a day", "I may go, Mon is a day"),
         // Identifiers.
         ("id 550e8400-e29b-41d4-a716-446655440000.", "id <UUID>."),

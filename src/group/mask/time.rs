@@ -16,7 +16,8 @@ pub(super) fn numeric(text: &[u8], at: usize) -> Option<usize> {
             Some(behind_date(text, end).unwrap_or(end))
         }
         (8, b'T' | b't') if digits(text, after + 1) == 6 => Some(zone(text, fraction(text, after + 7))),
-        (8, b'-' | b' ' | b'T') => clock(text, after + 1, true),
+        (8, b'-') => unpadded_clock(text, after + 1),
+        (8, b' ' | b'T') => clock(text, after + 1, true),
         (1 | 2, b':') => clock(text, at, true),
         (2, b'/') => {
             if month(text, after + 1) {
@@ -121,14 +122,17 @@ fn clock(text: &[u8], at: usize, seconds: bool) -> Option<usize> {
     (!seconds && !byte(text, end).is_ascii_digit()).then(|| zone(text, end))
 }
 
-/// Behind `.678`, `,678` or `:678`.
+/// `22:15:9:6`: some programs write milliseconds behind a colon and leave out leading zeros.
+fn unpadded_clock(text: &[u8], at: usize) -> Option<usize> {
+    let length = text[at.min(text.len())..].iter().take(12).take_while(|b| b.is_ascii_digit() || **b == b':').count();
+    let colons = text[at..at + length].iter().filter(|b| **b == b':').count();
+    (colons >= 2 && !byte(text, at + length).is_ascii_alphanumeric()).then_some(at + length)
+}
+
+/// Behind `.678` or `,678`.
 fn fraction(text: &[u8], at: usize) -> usize {
     let length = digits(text, at + 1);
-    let fits = match byte(text, at) {
-        b'.' | b',' => (1..=9).contains(&length),
-        b':' => length == 3,
-        _ => false,
-    };
+    let fits = matches!(byte(text, at), b'.' | b',') && (1..=9).contains(&length);
     if fits { at + 1 + length } else { at }
 }
 
