@@ -6,5 +6,7 @@
 
 pub mod flow;
 pub mod model;
+pub mod proto;
 pub mod rules;
+pub mod serve;
 pub mod telemetry;

@@ -1,0 +1,6 @@
+//! Answers people and programs: what happened, what is looked for, how are we doing.
+
+pub mod auth;
+pub mod config;
+pub mod convert;
+pub mod metrics;
