@@ -4,3 +4,7 @@ pub mod auth;
 pub mod config;
 pub mod convert;
 pub mod metrics;
+pub mod tls;
+mod watch;
+
+pub use watch::watch;
