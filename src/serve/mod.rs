@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod config;
 pub mod convert;
+pub mod listener;
 pub mod metrics;
 pub mod tls;
 mod watch;
