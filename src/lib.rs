@@ -9,4 +9,5 @@ pub mod model;
 pub mod proto;
 pub mod rules;
 pub mod serve;
+pub mod store;
 pub mod telemetry;

@@ -1,0 +1,221 @@
+//! The one way to write.
+
+use std::time::Instant;
+
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, Result, TransactionBehavior, params};
+
+use crate::flow::{Clock, RequestDigest};
+use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, Seq, Timestamp};
+
+use super::lookup::highest;
+use super::place::Lock;
+use super::retention::Schedule;
+use super::row::{labels_to_json, nanos, to_i64};
+use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, windows};
+
+/// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 16 MiB, so that hot pages are moved once for many commits.
+const CHECKPOINT_PAGES: i32 = 4_000;
+
+/// One transaction's worth of change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// What the grouper changed.
+    pub changes: Changes,
+    /// The requests whose effects these are, and when they were received.
+    pub requests: Vec<(RequestDigest, Timestamp)>,
+    /// The rules changed: applied after `changes`, which were made under the rules before.
+    pub rules: Option<RuleUpdate>,
+}
+
+/// The right to write: one for each store, owned by the thread that commits.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) connection: Connection,
+    pub(super) store: Store,
+    pub(super) config: StoreConfig,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) retention: Schedule,
+    /// Events that have a head.
+    pub(super) events: u64,
+    last: Seq,
+    /// Dropped last: the next writer may come only when the connection is closed.
+    _lock: Lock,
+}
+
+impl Commit {
+    /// True when there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none()
+    }
+}
+
+const OPEN: &str = "INSERT INTO events (row, fingerprint, id, tenant, cluster, rule, generation, namespace, workload, pod, container, node, \
+     provenance, labels, template, message, window_key, window_nanos) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+const OPEN_HEAD: &str = "INSERT INTO heads (row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
+     published_count, published_at, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+const UPDATE_HEAD: &str = "UPDATE heads SET state = ?2, reason = ?3, priority = ?4, count = ?5, first_seen = ?6, last_seen = ?7, \
+     window_count = ?8, sampled = ?9, published_count = ?10, published_at = ?11, written_at = ?12 WHERE row = ?1";
+
+impl Writer {
+    pub(super) fn over(
+        connection: Connection,
+        lock: Lock,
+        store: Store,
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, StoreError> {
+        let fault = |error| StoreError::sqlite(store.path(), error);
+        let events: i64 = connection.query_row("SELECT count(*) FROM heads", [], |row| row.get(0)).map_err(fault)?;
+        let last = Seq(highest(&connection, "feed").map_err(fault)?.unsigned_abs());
+        let events = events.unsigned_abs();
+        metrics.events(events);
+        metrics.last_seq(last);
+        let retention = Schedule::default();
+        Ok(Self { connection, store, config: config.clone(), clock, metrics, retention, events, last, _lock: lock })
+    }
+
+    /// Writes everything or nothing, and returns the last place in the feed after its bytes were synced.
+    ///
+    /// After an error nothing of the commit is in the store, and giving the same commit again doubles nothing. Whether to try again says
+    /// [`StoreError::is_transient`].
+    ///
+    /// # Errors
+    /// When the disk is full or fails, another process holds the database, or the changes do not fit what is stored: an event is opened
+    /// that is there, or one is updated that is not (it was removed, and the grouper was not told).
+    pub fn commit(&mut self, commit: &Commit) -> Result<Seq, StoreError> {
+        if commit.is_empty() {
+            return Ok(self.last);
+        }
+        let started = Instant::now();
+        let now = self.clock.now();
+        let written = self.run(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let written = write(&transaction, commit, now)?;
+            transaction.commit()?;
+            Ok(written)
+        })?;
+        self.events += written.opened;
+        self.retention.opened += written.opened;
+        if written.last > self.last {
+            self.last = written.last;
+            self.store.0.committed.send_replace(written.last);
+        }
+        self.metrics.events(self.events);
+        self.metrics.committed(written.rows, started.elapsed(), self.last);
+        Ok(self.last)
+    }
+
+    /// Moves the log into the database when it has grown to 16 MiB; cheap when it has not. Call it after the acks of a commit were
+    /// settled: it may take as long as writing 16 MiB. Skipped for ever, SQLite itself does it inside of a commit at 64 MiB.
+    ///
+    /// # Errors
+    /// When the disk is full or fails. What was committed stays committed, in the log.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.run(|connection| {
+            let (pages, moved) = connection.wal_checkpoint_v2(rusqlite::DEFAULT_NAME, CheckpointMode::NOOP)?;
+            if pages - moved >= CHECKPOINT_PAGES {
+                connection.wal_checkpoint_v2(rusqlite::DEFAULT_NAME, CheckpointMode::PASSIVE)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs SQL and counts what fails.
+    pub(super) fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T, StoreError> {
+        work(&mut self.connection).map_err(|error| {
+            let error = StoreError::sqlite(self.store.path(), error);
+            self.metrics.failed(error.reason());
+            error
+        })
+    }
+}
+
+struct Written {
+    opened: u64,
+    rows: u64,
+    last: Seq,
+}
+
+fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Written> {
+    let changes = &commit.changes;
+    let opened = write_events(connection, &changes.events, now)?;
+    feed::put(connection, &changes.feed)?;
+    windows::put(connection, &changes.windows, now)?;
+    requests::put(connection, &commit.requests)?;
+    let mut rows = changes.events.len() + changes.feed.len() + changes.windows.len() + commit.requests.len();
+    if let Some(update) = &commit.rules {
+        rows += rules::apply(connection, update, now)?;
+    }
+    Ok(Written { opened, rows: rows as u64, last: Seq(highest(connection, "feed")?.unsigned_abs()) })
+}
+
+fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) -> Result<u64> {
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let mut opened = 0;
+    let mut open = connection.prepare_cached(OPEN)?;
+    let mut open_head = connection.prepare_cached(OPEN_HEAD)?;
+    let mut update_head = connection.prepare_cached(UPDATE_HEAD)?;
+    for event in events {
+        match event {
+            EventWrite::Open(event) => {
+                write_texts(&mut open, event)?;
+                write_head(&mut open_head, &event.head, now)?;
+                opened += 1;
+            }
+            EventWrite::Update(head) => write_head(&mut update_head, head, now)?,
+        }
+    }
+    Ok(opened)
+}
+
+fn write_texts(statement: &mut rusqlite::Statement<'_>, event: &ErrorEvent) -> Result<()> {
+    let workload = &event.workload;
+    statement.execute(params![
+        event.row.0,
+        event.fingerprint.0,
+        event.id.0.to_be_bytes(),
+        event.tenant.as_str(),
+        &*event.cluster,
+        event.rule.as_str(),
+        to_i64(event.generation.0),
+        &*workload.namespace,
+        &*workload.name,
+        &*workload.pod,
+        &*workload.container,
+        &*workload.node,
+        workload.provenance.as_str(),
+        labels_to_json(&event.labels),
+        &*event.template,
+        &*event.message,
+        event.window_key.0,
+        nanos(event.window),
+    ])?;
+    Ok(())
+}
+
+fn write_head(statement: &mut rusqlite::Statement<'_>, head: &EventHead, now: Timestamp) -> Result<()> {
+    let changed = statement.execute(params![
+        head.row.0,
+        head.state.code(),
+        head.reason.code(),
+        head.priority.weight(),
+        to_i64(head.count),
+        head.first_seen.nanos(),
+        head.last_seen.nanos(),
+        to_i64(head.window_count),
+        head.sampled,
+        to_i64(head.published_count),
+        head.published_at.nanos(),
+        now.nanos(),
+    ])?;
+    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+}

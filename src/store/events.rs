@@ -1,0 +1,240 @@
+//! The queries of the API.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
+
+use crate::model::{ErrorEvent, EventId, EventState, Fingerprint, Priority, RuleName, Seq, TenantId, Timestamp};
+
+use super::feed::{last_seq, oldest_seq};
+use super::row::{event, event_columns, priority, state, unsigned};
+use super::{Store, StoreError};
+
+/// Most namespaces that statistics name; the rest is [`OTHER_NAMESPACE`].
+const MAX_NAMESPACES: usize = 200;
+
+/// Stands for all namespaces beyond the 200 with the most events. Kubernetes allows no such name.
+pub const OTHER_NAMESPACE: &str = "_other";
+
+/// Which events to list. Everything that is set must hold; `default()` lists all events that are not pending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    /// Exactly this tenant.
+    pub tenant: Option<TenantId>,
+    /// Exactly this namespace.
+    pub namespace: Option<String>,
+    /// A part of the pod's name.
+    pub pod: Option<String>,
+    /// Exactly this priority.
+    pub priority: Option<Priority>,
+    /// Exactly this rule.
+    pub rule: Option<RuleName>,
+    /// Exactly this state; `Pending` lists pending events.
+    pub state: Option<EventState>,
+    /// Without `state`: pending events, too.
+    pub with_pending: bool,
+    /// Hit at this event time or later.
+    pub since: Option<Timestamp>,
+    /// A part of message, pod or namespace, in upper or lower case.
+    pub search: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Events to pass over.
+    pub offset: usize,
+    /// Most events to return.
+    pub limit: usize,
+}
+
+/// What a list returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The most urgent first, then the last hit first.
+    pub events: Vec<ErrorEvent>,
+    /// Events that the filter lets through, on all pages.
+    pub total: usize,
+}
+
+/// Figures over everything that is stored. All of them leave pending events out, except `pending`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Events, as a list without filter counts them.
+    pub total: u64,
+    /// Events that are firing.
+    pub firing: u64,
+    /// Events that are resolved.
+    pub resolved: u64,
+    /// Events below their rule's threshold.
+    pub pending: u64,
+    /// Events that were hit within the last hour of event time.
+    pub last_hour: u64,
+    /// Hits of all these events.
+    pub hits: u64,
+    /// Events by priority, in the order of [`Priority::ALL`].
+    pub by_priority: [u64; 4],
+    /// Events by namespace, the most first; beyond 200 namespaces the rest is [`OTHER_NAMESPACE`].
+    pub by_namespace: Vec<(String, u64)>,
+    /// Latest event time of a hit.
+    pub last_error: Option<Timestamp>,
+    /// The oldest entry of the feed that is kept.
+    pub oldest_seq: Seq,
+    /// The last entry of the feed.
+    pub last_seq: Seq,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { offset: 0, limit: 20 }
+    }
+}
+
+const LIST: &str = "SELECT h.row, e.message, e.pod, e.namespace FROM heads h JOIN events e ON e.row = h.row \
+     WHERE (:tenant IS NULL OR e.tenant = :tenant) \
+       AND (:namespace IS NULL OR e.namespace = :namespace) \
+       AND (:pod IS NULL OR instr(e.pod, :pod) > 0) \
+       AND (:priority IS NULL OR h.priority = :priority) \
+       AND (:rule IS NULL OR e.rule = :rule) \
+       AND (:since IS NULL OR h.last_seen >= :since) \
+       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END \
+     ORDER BY h.priority, h.last_seen DESC, h.row DESC";
+
+const GET: &str = concat!("SELECT ", event_columns!("h"), " FROM events e JOIN heads h ON h.row = e.row WHERE ");
+
+impl Store {
+    /// Lists events. Reads all heads, whatever the page: some milliseconds for 10,000 events.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn list(&self, filter: &EventFilter, page: Page) -> Result<EventPage, StoreError> {
+        self.read(|connection| {
+            let rows = matching(connection, filter)?;
+            let mut get = connection.prepare_cached(&format!("{GET} h.row = ?1"))?;
+            let shown = rows.iter().skip(page.offset).take(page.limit);
+            let events = shown.map(|row| get.query_row([row], |row| event(row, 0))).collect::<Result<_>>()?;
+            Ok(EventPage { events, total: rows.len() })
+        })
+    }
+
+    /// The event of that name, pending or not.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn get(&self, id: EventId) -> Result<Option<ErrorEvent>, StoreError> {
+        self.get_where("e.id = ?1", id.0.to_be_bytes())
+    }
+
+    /// The event of that fingerprint, pending or not.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn get_by_fingerprint(&self, fingerprint: Fingerprint) -> Result<Option<ErrorEvent>, StoreError> {
+        self.get_where("e.fingerprint = ?1 AND e.gone IS NULL", fingerprint.0)
+    }
+
+    fn get_where(&self, condition: &str, key: impl ToSql) -> Result<Option<ErrorEvent>, StoreError> {
+        self.read(|connection| {
+            let mut get = connection.prepare_cached(&format!("{GET} {condition}"))?;
+            get.query_row([key], |row| event(row, 0)).optional()
+        })
+    }
+
+    /// Figures over all events, as of `now`. Reads all heads: some milliseconds for 10,000 events.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn stats(&self, now: Timestamp) -> Result<Stats, StoreError> {
+        let hour_ago = now.minus(std::time::Duration::from_secs(3_600));
+        self.read(|connection| stats(connection, hour_ago))
+    }
+}
+
+/// Rows of all matching events in the order of the list. Only numbers are kept, so memory is bounded by 8 bytes an event.
+fn matching(connection: &Connection, filter: &EventFilter) -> Result<Vec<i64>> {
+    // SQLite's LIKE knows upper and lower case of ASCII only.
+    let needle = filter.search.as_ref().map(|search| search.to_lowercase());
+    let mut list = connection.prepare_cached(LIST)?;
+    let mut rows = list.query(named_params! {
+        ":tenant": filter.tenant.as_ref().map(TenantId::as_str),
+        ":namespace": filter.namespace,
+        ":pod": filter.pod,
+        ":priority": filter.priority.map(Priority::weight),
+        ":rule": filter.rule.as_ref().map(RuleName::as_str),
+        ":since": filter.since.map(Timestamp::nanos),
+        ":state": filter.state.map(EventState::code),
+        ":with_pending": filter.with_pending,
+    })?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let meets = match &needle {
+            None => true,
+            Some(needle) => {
+                let mut meets = false;
+                for at in 1..=3 {
+                    meets = meets || row.get_ref(at)?.as_str()?.to_lowercase().contains(needle);
+                }
+                meets
+            }
+        };
+        if meets {
+            found.push(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {
+    let mut stats = Stats::default();
+    let mut by_namespace: HashMap<String, u64> = HashMap::new();
+    let mut all = connection.prepare_cached(
+        "SELECT e.namespace, h.state, h.priority, count(*), sum(h.count), max(h.last_seen), sum(h.last_seen >= ?1) \
+         FROM heads h JOIN events e ON e.row = h.row GROUP BY 1, 2, 3",
+    )?;
+    let mut rows = all.query([hour_ago.nanos()])?;
+    while let Some(row) = rows.next()? {
+        let events = unsigned(row, 3)?;
+        match state(row, 1)? {
+            EventState::Pending => {
+                stats.pending += events;
+                continue;
+            }
+            EventState::Firing => stats.firing += events,
+            EventState::Resolved => stats.resolved += events,
+        }
+        stats.by_priority[priority(row, 2)? as usize] += events;
+        stats.total += events;
+        stats.hits = stats.hits.saturating_add(unsigned(row, 4)?);
+        stats.last_error = stats.last_error.max(Some(Timestamp(row.get(5)?)));
+        stats.last_hour += unsigned(row, 6)?;
+        *by_namespace.entry(row.get(0)?).or_default() += events;
+    }
+    stats.by_namespace = capped(by_namespace);
+    stats.oldest_seq = oldest_seq(connection)?;
+    stats.last_seq = last_seq(connection)?;
+    Ok(stats)
+}
+
+fn capped(by_namespace: HashMap<String, u64>) -> Vec<(String, u64)> {
+    let mut all: Vec<(String, u64)> = by_namespace.into_iter().collect();
+    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    if all.len() > MAX_NAMESPACES {
+        let other = all.drain(MAX_NAMESPACES..).map(|(_, events)| events).sum();
+        all.push((OTHER_NAMESPACE.to_owned(), other));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_two_hundred_namespaces_the_rest_is_one() {
+        let all = (0..300).map(|n| (format!("ns{n:03}"), if n < 200 { 2 } else { 1 })).collect();
+        let capped = capped(all);
+        assert_eq!(capped.len(), 201);
+        assert_eq!(capped[0], ("ns000".to_owned(), 2));
+        assert_eq!(capped[200], (OTHER_NAMESPACE.to_owned(), 100));
+    }
+}

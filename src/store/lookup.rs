@@ -1,0 +1,88 @@
+//! What the grouper asks for before it can fold hits into events.
+
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use crate::model::{EventHead, EventRow, Fingerprint, WindowKey, WindowState};
+
+use super::row::{head, head_columns};
+use super::{StoreError, Writer, windows};
+
+const BY_FINGERPRINT: &str = concat!(
+    "SELECT h.row, ",
+    head_columns!("h"),
+    " FROM events e JOIN heads h ON h.row = e.row WHERE e.fingerprint = ?1 AND e.gone IS NULL"
+);
+
+const BY_ROW: &str = concat!("SELECT e.fingerprint, ", head_columns!("h"), " FROM heads h JOIN events e ON e.row = h.row WHERE h.row = ?1");
+
+const UNPUBLISHED: &str = concat!(
+    "SELECT h.row, e.fingerprint, ",
+    head_columns!("h"),
+    " FROM heads h JOIN events e ON e.row = h.row WHERE h.count <> h.published_count ORDER BY h.row"
+);
+
+impl Writer {
+    /// The heads of those events that are stored, in the order asked for.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn lookup(&mut self, fingerprints: &[Fingerprint]) -> Result<Vec<EventHead>, StoreError> {
+        self.run(|connection| {
+            let mut get = connection.prepare_cached(BY_FINGERPRINT)?;
+            let mut found = Vec::new();
+            for fingerprint in fingerprints {
+                found.extend(get.query_row([fingerprint.0], |row| head(row, 1, EventRow(row.get(0)?), *fingerprint)).optional()?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// The heads of those events that are stored, by their rows: for events that are pending on a window.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn lookup_rows(&mut self, rows: &[EventRow]) -> Result<Vec<EventHead>, StoreError> {
+        self.run(|connection| {
+            let mut get = connection.prepare_cached(BY_ROW)?;
+            let mut found = Vec::new();
+            for place in rows {
+                found.extend(get.query_row([place.0], |row| head(row, 1, *place, Fingerprint(row.get(0)?))).optional()?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Those windows that are stored, in the order asked for. A window whose rule got another length has the old width of buckets.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn lookup_windows(&mut self, keys: &[WindowKey]) -> Result<Vec<WindowState>, StoreError> {
+        self.run(|connection| windows::get(connection, keys))
+    }
+
+    /// Events whose count went on since the feed last told of them: asked for once, at the start.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn unpublished(&mut self) -> Result<Vec<EventHead>, StoreError> {
+        self.run(|connection| {
+            let mut all = connection.prepare_cached(UNPUBLISHED)?;
+            let found = all.query_map([], |row| head(row, 2, EventRow(row.get(0)?), Fingerprint(row.get(1)?)))?;
+            found.collect()
+        })
+    }
+
+    /// The first row number that was never given to an event.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn next_row(&mut self) -> Result<EventRow, StoreError> {
+        self.run(|connection| Ok(EventRow(highest(connection, "events")? + 1)))
+    }
+}
+
+/// The highest number that a table ever gave to a row; 0 before the first.
+pub(super) fn highest(connection: &Connection, table: &str) -> Result<i64> {
+    let mut get = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?;
+    Ok(get.query_row([table], |row| row.get(0)).optional()?.unwrap_or(0))
+}

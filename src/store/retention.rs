@@ -1,0 +1,219 @@
+//! What is removed, when, in small steps.
+//!
+//! | What | By number | By age |
+//! |---|---|---|
+//! | events | over `max_events`, those hit least recently go until a tenth is free | not hit for `max_event_age` |
+//! | windows | over `max_windows`, those counted in least recently | not counted in for longer than the longest window |
+//! | request digests | `max_requests`, the oldest go | `request_age` |
+//! | entries of the feed | `max_feed_entries`, the oldest go | `max_feed_age` |
+//! | texts of removed events | | when the feed no longer names them |
+//!
+//! "Hit" is the clock time of the last commit with a hit, not event time: logs of last month that are read today make events that stay.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Result, TransactionBehavior, params};
+
+use crate::model::{Fingerprint, Timestamp};
+
+use super::feed::oldest_seq;
+use super::place::beside;
+use super::row::to_i64;
+use super::{StoreConfig, StoreError, Writer};
+
+/// Events removed in one step: some 5 ms that a commit may have to wait.
+const EVENTS_A_STEP: u64 = 500;
+
+/// Digests and entries of the feed removed in one step. They lie side by side, so this takes a few milliseconds.
+const ENTRIES_A_STEP: u64 = 5_000;
+
+/// Between two looks at digests and feed: at 600 requests a second a look finds a fraction of a step.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+
+/// Between two looks at ages of events and windows, which read all of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest window of a rule is 24 h, and lines may be 10 minutes late.
+const WINDOW_AGE: Duration = Duration::from_secs(25 * 3_600);
+
+/// What a step removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Events that are no longer stored: the grouper must forget them before the next hit.
+    pub fingerprints: Vec<Fingerprint>,
+    /// There is more to do now: call again, at the latest after the next commit.
+    pub more: bool,
+}
+
+/// When to look next, and what is under way.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Events opened since the last step.
+    pub(super) opened: u64,
+    /// Events are over their number: remove until so many are left.
+    down_to: Option<u64>,
+    trimmed: Option<Timestamp>,
+    swept: Option<Timestamp>,
+}
+
+impl Writer {
+    /// Removes a little of what is too old or too much; cheap when nothing is due. Call it between commits, when no changes are under way
+    /// that were made from heads looked up before: a commit that updates a removed event fails.
+    ///
+    /// # Errors
+    /// When the disk is full or fails; nothing was removed then.
+    pub fn retain(&mut self) -> Result<Removed, StoreError> {
+        let now = self.clock.now();
+        let max_events = self.config.max_events.max(1);
+        if self.events > max_events {
+            self.retention.down_to = Some(max_events - max_events / 10);
+        }
+        // As many as came, and more: however fast events open, the number goes down.
+        let surplus = self.retention.down_to.map_or(0, |left| self.events.saturating_sub(left)).min(EVENTS_A_STEP + self.retention.opened);
+        let trim = is_due(self.retention.trimmed, TRIM_EVERY, now);
+        let sweep = is_due(self.retention.swept, SWEEP_EVERY, now);
+        if surplus == 0 && !trim && !sweep {
+            self.retention.down_to = None;
+            return Ok(Removed::default());
+        }
+
+        let config = self.config.clone();
+        let step = self.run(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let step = step(&transaction, &config, now, surplus, trim, sweep)?;
+            transaction.commit()?;
+            Ok(step)
+        })?;
+
+        self.retention.opened = 0;
+        if trim && !step.trim_again {
+            self.retention.trimmed = Some(now);
+        }
+        if sweep && !step.sweep_again {
+            self.retention.swept = Some(now);
+            self.measure();
+        }
+        let removed = step.fingerprints.len() as u64;
+        self.events = self.events.saturating_sub(removed);
+        self.retention.down_to = self.retention.down_to.filter(|left| self.events > *left);
+        self.metrics.events(self.events);
+        self.metrics.removed(removed);
+        let more = self.retention.down_to.is_some() || (trim && step.trim_again) || (sweep && step.sweep_again);
+        Ok(Removed { fingerprints: step.fingerprints, more })
+    }
+
+    fn measure(&self) {
+        let path = self.store.path();
+        let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        self.metrics.database_bytes(size(path) + size(&beside(path, "-wal")));
+    }
+}
+
+struct Step {
+    fingerprints: Vec<Fingerprint>,
+    trim_again: bool,
+    sweep_again: bool,
+}
+
+/// A clock that was set back must not stop retention for as long.
+fn is_due(last: Option<Timestamp>, every: Duration, now: Timestamp) -> bool {
+    last.is_none_or(|last| now < last || now.since(last) >= every)
+}
+
+fn step(connection: &Connection, config: &StoreConfig, now: Timestamp, surplus: u64, trim: bool, sweep: bool) -> Result<Step> {
+    let mut step = Step { fingerprints: Vec::new(), trim_again: false, sweep_again: false };
+    if surplus > 0 {
+        let least_recent = "SELECT row FROM heads ORDER BY written_at, row LIMIT ?1";
+        remove_events(connection, least_recent, &[to_i64(surplus)], &mut step.fingerprints)?;
+    }
+    if sweep {
+        let old = "SELECT row FROM heads WHERE written_at < ?1 LIMIT ?2";
+        let before = now.minus(config.max_event_age.0).nanos();
+        let removed = remove_events(connection, old, &[before, to_i64(EVENTS_A_STEP)], &mut step.fingerprints)?;
+        step.sweep_again = removed == EVENTS_A_STEP || sweep_windows(connection, config, now)?;
+    }
+    if trim {
+        let requests = trim_requests(connection, config, now)?;
+        let feed = trim_feed(connection, config, now)?;
+        step.trim_again = requests || feed;
+    }
+    Ok(step)
+}
+
+/// Takes the heads of the selected events. Their texts go, too, unless the feed names them: then they wait for it.
+fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerprints: &mut Vec<Fingerprint>) -> Result<u64> {
+    let mut select = connection.prepare_cached(select)?;
+    let rows: Vec<i64> = select.query_map(rusqlite::params_from_iter(params), |row| row.get(0))?.collect::<Result<_>>()?;
+    let mut last_fed = connection.prepare_cached("DELETE FROM heads WHERE row = ?1 RETURNING last_fed")?;
+    let mut fingerprint = connection.prepare_cached("SELECT fingerprint FROM events WHERE row = ?1")?;
+    let mut delete = connection.prepare_cached("DELETE FROM events WHERE row = ?1")?;
+    let mut wait = connection.prepare_cached("UPDATE events SET gone = ?2 WHERE row = ?1")?;
+    for row in &rows {
+        fingerprints.push(Fingerprint(fingerprint.query_row([row], |found| found.get(0))?));
+        let last_fed: i64 = last_fed.query_row([row], |found| found.get(0))?;
+        if last_fed == 0 {
+            delete.execute([row])?
+        } else {
+            wait.execute([*row, last_fed])?
+        };
+    }
+    Ok(rows.len() as u64)
+}
+
+fn sweep_windows(connection: &Connection, config: &StoreConfig, now: Timestamp) -> Result<bool> {
+    let windows: i64 = connection.prepare_cached("SELECT count(*) FROM windows")?.query_row([], |row| row.get(0))?;
+    let surplus = windows.unsigned_abs().saturating_sub(config.max_windows).min(EVENTS_A_STEP);
+    let mut by_age =
+        connection.prepare_cached("DELETE FROM windows WHERE key IN (SELECT key FROM windows WHERE written_at < ?1 LIMIT ?2)")?;
+    let old = by_age.execute(params![now.minus(WINDOW_AGE).nanos(), to_i64(EVENTS_A_STEP)])? as u64;
+    let mut by_number =
+        connection.prepare_cached("DELETE FROM windows WHERE key IN (SELECT key FROM windows ORDER BY written_at, key LIMIT ?1)")?;
+    let over = by_number.execute([to_i64(surplus.saturating_sub(old))])? as u64;
+    Ok(old == EVENTS_A_STEP || old + over == EVENTS_A_STEP)
+}
+
+fn trim_requests(connection: &Connection, config: &StoreConfig, now: Timestamp) -> Result<bool> {
+    let ends = connection.prepare_cached("SELECT min(n), max(n) FROM requests")?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let oldest = "SELECT n, at FROM requests ORDER BY n LIMIT ?1";
+    let Some((last, again)) = oldest_to_remove(connection, oldest, ends, config.max_requests, now.minus(config.request_age.0))? else {
+        return Ok(false);
+    };
+    connection.prepare_cached("DELETE FROM requests WHERE n <= ?1")?.execute([last])?;
+    Ok(again)
+}
+
+fn trim_feed(connection: &Connection, config: &StoreConfig, now: Timestamp) -> Result<bool> {
+    let ends = connection.prepare_cached("SELECT min(seq), max(seq) FROM feed")?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let oldest = "SELECT seq, at FROM feed ORDER BY seq LIMIT ?1";
+    let mut again = false;
+    if let Some((last, more)) = oldest_to_remove(connection, oldest, ends, config.max_feed_entries, now.minus(config.max_feed_age.0))? {
+        connection.prepare_cached("DELETE FROM feed WHERE seq <= ?1")?.execute([last])?;
+        again = more;
+    }
+    let mut unnamed = connection.prepare_cached("DELETE FROM events WHERE row IN (SELECT row FROM events WHERE gone < ?1 LIMIT ?2)")?;
+    let removed = unnamed.execute([to_i64(oldest_seq(connection)?.0), to_i64(EVENTS_A_STEP)])? as u64;
+    Ok(again || removed == EVENTS_A_STEP)
+}
+
+/// The highest number to remove from a table whose numbers have no gaps, and whether the step ended before the work did.
+fn oldest_to_remove(
+    connection: &Connection,
+    oldest: &str,
+    (first, last): (Option<i64>, Option<i64>),
+    most: u64,
+    before: Timestamp,
+) -> Result<Option<(i64, bool)>> {
+    let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+    let keep_from = last.saturating_sub(to_i64(most)).saturating_add(1);
+    let mut get = connection.prepare_cached(oldest)?;
+    let mut rows = get.query([to_i64(ENTRIES_A_STEP)])?;
+    let mut remove = None;
+    while let Some(row) = rows.next()? {
+        let (number, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if number >= keep_from && at >= before.nanos() {
+            break;
+        }
+        remove = Some(number);
+    }
+    Ok(remove.map(|number| (number, number - first + 1 >= to_i64(ENTRIES_A_STEP))))
+}
