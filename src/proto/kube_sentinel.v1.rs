@@ -32,7 +32,7 @@ pub struct EventUpdate {
     /// What happened.
     #[prost(enumeration = "Kind", tag = "2")]
     pub kind: i32,
-    /// When it was committed, by the server's clock.
+    /// When it was committed, by the server's clock. Absent when `kind` is `KIND_PROGRESS`.
     #[prost(message, optional, tag = "3")]
     pub at: ::core::option::Option<::prost_types::Timestamp>,
     /// The event as it was right after the commit. Absent when `kind` is `KIND_PROGRESS`.
