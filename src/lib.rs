@@ -10,6 +10,8 @@ pub mod flow;
 pub mod fuzzing;
 pub mod group;
 pub mod model;
+pub mod proto;
 pub mod rules;
+pub mod serve;
 pub mod store;
 pub mod telemetry;

@@ -4,3 +4,8 @@ mod store;
 mod rule_files;
 mod shipped_rules;
 mod grouping;
+mod api;
+mod feed;
+mod proto;
+mod served;
+mod tls;

@@ -1,0 +1,281 @@
+//! Settings of the listeners and of what they serve.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{ByteSize, Span};
+
+/// Loki's push protocol, on the port that Loki has.
+const INGEST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
+
+/// REST API, gRPC feed, health and metrics.
+const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Two listeners at this limit stay below the 1,024 file descriptors that a process usually gets. A connection costs up to 400 KiB of
+/// buffers, 20 KiB when it idles.
+const MAX_CONNECTIONS: usize = 512;
+
+/// A peer that has not sent its first request by then (TLS handshake included) is not going to.
+const HEADER_TIMEOUT: Span = Span::secs(10);
+
+/// Longer than the 90 s after which HTTP clients written in Go close an idle connection: the sender closes first, and no request of its
+/// meets a closing server.
+const IDLE_TIMEOUT: Span = Span::secs(120);
+
+/// Leaves 10 s of Kubernetes' 30 s between SIGTERM and SIGKILL to the stages behind the listeners.
+const DRAIN_TIMEOUT: Span = Span::secs(20);
+
+/// A subscriber holds at most two pages of 256 events in memory, so 64 of them stay in the tens of MiB.
+const MAX_SUBSCRIBERS: usize = 64;
+
+/// Shorter than the idle timeouts of the usual proxies (60 s).
+const HEARTBEAT: Span = Span::secs(15);
+
+/// As the API that we are compatible with has it.
+const REQUEST_TIMEOUT: Span = Span::secs(15);
+
+/// The largest body of the API is a rule to test with its sample.
+const MAX_BODY: ByteSize = ByteSize(64 << 10);
+
+/// The section `serve`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeConfig {
+    /// Where senders push logs. The default address is `127.0.0.1:3100`.
+    #[serde(deserialize_with = "ingest_listener")]
+    pub ingest: ListenerConfig,
+    /// Where people and programs ask. The default address is `127.0.0.1:8080`.
+    #[serde(deserialize_with = "api_listener")]
+    pub api: ListenerConfig,
+    /// Who may do what, on every listener.
+    pub auth: AuthConfig,
+    /// The stream of events over gRPC.
+    pub feed: FeedConfig,
+    /// Limits of single requests to the API.
+    pub requests: RequestConfig,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerConfig {
+    /// IP address and port, such as `0.0.0.0:3100` or `[::1]:3100`. Port 0 takes any free one. Off loopback needs keys or
+    /// `allow_unauthenticated`.
+    #[schemars(with = "Option<String>")]
+    pub address: Option<SocketAddr>,
+    /// Certificate and key; absent: no TLS.
+    pub tls: Option<TlsConfig>,
+    /// Everybody who can reach the listener may push and read without a key. Changing state needs a key all the same.
+    pub allow_unauthenticated: bool,
+    /// Connections at a time. When they are in use, new ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Time from the connection to its first request, the TLS handshake included.
+    pub header_timeout: Span,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Span,
+    /// Time that requests in flight get to finish when the process stops.
+    pub drain_timeout: Span,
+}
+
+/// The files of a TLS certificate. They are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file with the certificate, followed by those that lead to the root.
+    pub cert_file: PathBuf,
+    /// PEM file with the private key (PKCS #8, PKCS #1 or SEC 1).
+    pub key_file: PathBuf,
+}
+
+/// The section `serve.auth`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// API keys. Once there is one, everything but the probes needs a key.
+    pub keys: Vec<KeyConfig>,
+}
+
+/// One API key. It has exactly one of `key_file` and `key`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// Who holds the key; unique, and what the logs call it.
+    pub name: String,
+    /// What the key allows.
+    pub role: Role,
+    /// File with the key; surrounding white space is not part of it. Read again when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// The key from the environment, written `${NAME}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+}
+
+/// What a key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Push logs.
+    Sender,
+    /// Read events, rules, statistics and metrics.
+    Reader,
+    /// Push, read and change state.
+    Operator,
+}
+
+/// A text that nobody should see: neither `Debug` nor serialisation shows it.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+/// The section `serve.feed`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedConfig {
+    /// Subscribers at a time.
+    pub max_subscribers: usize,
+    /// A stream that had nothing to say for this long says how far it has come.
+    pub heartbeat: Span,
+}
+
+/// The section `serve.requests`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestConfig {
+    /// Time that the API takes for an answer at most.
+    pub timeout: Span,
+    /// Largest body that the API reads.
+    pub max_body: ByteSize,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            ingest: ListenerConfig { address: Some(INGEST_ADDRESS), ..ListenerConfig::default() },
+            api: ListenerConfig { address: Some(API_ADDRESS), ..ListenerConfig::default() },
+            auth: AuthConfig::default(),
+            feed: FeedConfig::default(),
+            requests: RequestConfig::default(),
+        }
+    }
+}
+
+impl ServeConfig {
+    /// Where senders push.
+    #[must_use]
+    pub fn ingest_address(&self) -> SocketAddr {
+        self.ingest.address.unwrap_or(INGEST_ADDRESS)
+    }
+
+    /// Where people and programs ask.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.address.unwrap_or(API_ADDRESS)
+    }
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self {
+            address: None,
+            tls: None,
+            allow_unauthenticated: false,
+            max_connections: MAX_CONNECTIONS,
+            header_timeout: HEADER_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        Self { max_subscribers: MAX_SUBSCRIBERS, heartbeat: HEARTBEAT }
+    }
+}
+
+impl Default for RequestConfig {
+    fn default() -> Self {
+        Self { timeout: REQUEST_TIMEOUT, max_body: MAX_BODY }
+    }
+}
+
+impl Secret {
+    /// Takes the text, after `${NAME}` was expanded.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself. Keep it out of logs, errors and answers.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl Role {
+    /// The name in the configuration and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Reader => "reader",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// A section that names other things only keeps the address of its listener.
+fn ingest_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+    let listener = ListenerConfig::deserialize(deserializer)?;
+    Ok(ListenerConfig { address: listener.address.or(Some(INGEST_ADDRESS)), ..listener })
+}
+
+fn api_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+    let listener = ListenerConfig::deserialize(deserializer)?;
+    Ok(ListenerConfig { address: listener.address.or(Some(API_ADDRESS)), ..listener })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_section_keeps_the_other_defaults() {
+        let config: ServeConfig = serde_json::from_str(r#"{"ingest": {"max_connections": 7}}"#).expect("a valid section");
+        assert_eq!((config.ingest.address, config.ingest.max_connections), (Some(INGEST_ADDRESS), 7));
+        assert_eq!(config.api_address(), API_ADDRESS);
+        assert!(serde_json::from_str::<ServeConfig>(r#"{"ingest": {"adress": "x"}}"#).is_err());
+    }
+
+    #[test]
+    fn a_secret_shows_itself_nowhere() {
+        let key: KeyConfig = serde_json::from_str(r#"{"name": "ci", "role": "sender", "key": "hunter2"}"#).expect("a valid key");
+        let shown = format!("{key:?} {}", serde_json::to_string(&key).expect("plain data"));
+        assert!(!shown.contains("hunter2") && shown.contains("***"), "{shown}");
+        assert_eq!(key.key.map(|key| key.expose().to_owned()).as_deref(), Some("hunter2"));
+    }
+
+    #[test]
+    fn the_section_has_a_json_schema() {
+        let schema = schemars::schema_for!(ServeConfig).to_value().to_string();
+        assert!(schema.contains("allow_unauthenticated") && schema.contains("key_file"));
+    }
+}

@@ -1,0 +1,110 @@
+//! From `model` to protobuf.
+
+use crate::model::{self, ErrorEvent, EventState, FeedKind, Priority, Provenance, Timestamp, TransitionReason};
+use crate::proto::v1;
+
+/// The event as the feed tells it.
+#[must_use]
+pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
+    let head = &event.head;
+    v1::ErrorEvent {
+        id: event.id.to_string(),
+        fingerprint: event.fingerprint.to_hex(),
+        tenant: event.tenant.as_str().to_owned(),
+        cluster: event.cluster.to_string(),
+        workload: Some(workload(&event.workload)),
+        rule: event.rule.as_str().to_owned(),
+        priority: priority(head.priority).into(),
+        state: state(head.state).into(),
+        reason: reason(head.reason).into(),
+        count: head.count,
+        window: Some(v1::Window { count: head.window_count, seconds: u32::try_from(event.window.as_secs()).unwrap_or(u32::MAX) }),
+        sampled: head.sampled,
+        first_seen: Some(timestamp(head.first_seen)),
+        last_seen: Some(timestamp(head.last_seen)),
+        template: event.template.to_string(),
+        message: event.message.to_string(),
+        labels: event.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        generation: event.generation.0,
+    }
+}
+
+/// What a feed entry tells.
+#[must_use]
+pub fn kind(kind: FeedKind) -> v1::Kind {
+    match kind {
+        FeedKind::Transition => v1::Kind::Transition,
+        FeedKind::Count => v1::Kind::Count,
+    }
+}
+
+/// A point in time.
+#[must_use]
+pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    let nanos = at.nanos();
+    prost_types::Timestamp { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as i32 }
+}
+
+/// How urgent.
+#[must_use]
+pub fn priority(priority: Priority) -> v1::Priority {
+    match priority {
+        Priority::P1 => v1::Priority::P1,
+        Priority::P2 => v1::Priority::P2,
+        Priority::P3 => v1::Priority::P3,
+        Priority::P4 => v1::Priority::P4,
+    }
+}
+
+fn state(state: EventState) -> v1::State {
+    match state {
+        EventState::Pending => v1::State::Pending,
+        EventState::Firing => v1::State::Firing,
+        EventState::Resolved => v1::State::Resolved,
+    }
+}
+
+fn reason(reason: TransitionReason) -> v1::Reason {
+    match reason {
+        TransitionReason::FirstHit => v1::Reason::FirstHit,
+        TransitionReason::ThresholdReached => v1::Reason::ThresholdReached,
+        TransitionReason::Reappeared => v1::Reason::Reappeared,
+        TransitionReason::RuleRemoved => v1::Reason::RuleRemoved,
+    }
+}
+
+fn workload(workload: &model::Workload) -> v1::Workload {
+    v1::Workload {
+        namespace: workload.namespace.to_string(),
+        name: workload.name.to_string(),
+        pod: workload.pod.to_string(),
+        container: workload.container.to_string(),
+        node: workload.node.to_string(),
+        provenance: match workload.provenance {
+            Provenance::Claim => v1::Provenance::Claim.into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_model_are_those_of_protobuf() {
+        for value in Priority::ALL {
+            assert_eq!(i32::from(value.weight()), priority(value) as i32);
+        }
+        for value in EventState::ALL {
+            assert_eq!(i32::from(value.code()), state(value) as i32);
+        }
+        for value in TransitionReason::ALL {
+            assert_eq!(i32::from(value.code()), reason(value) as i32);
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_has_positive_nanos() {
+        assert_eq!(timestamp(Timestamp(-1)), prost_types::Timestamp { seconds: -1, nanos: 999_999_999 });
+    }
+}
