@@ -4,7 +4,10 @@
 //! `serve` and `store`; `rules` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
 //! who may import whom, and `tests/it/tidy.rs` holds it.
 
+pub mod app;
+pub mod cli;
 pub mod collect;
+pub mod detect;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;

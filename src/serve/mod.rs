@@ -41,7 +41,6 @@ use axum::response::Response;
 use http::StatusCode;
 
 use self::auth::Guard;
-use self::config::ServeConfig;
 use self::metrics::ServeMetrics;
 use self::reader::Reader;
 use crate::flow::{Clock, Readiness, Shutdown};
@@ -49,6 +48,8 @@ use crate::model::Timestamp;
 use crate::store::Store;
 use crate::telemetry::Registry;
 
+pub use api::errors::Event as EventJson;
+pub use config::ServeConfig;
 pub use health::routes as health_routes;
 pub use rules_view::{NoReload, Reload, ReloadRequests, Reloader, RuleProblem, RulesStatus, RulesView};
 pub use scrape::routes as scrape_routes;

@@ -1,11 +1,15 @@
 //! The one integration test binary: one module for each subject.
 
-mod store;
-mod rule_files;
-mod shipped_rules;
-mod grouping;
 mod api;
+mod crash;
 mod feed;
+mod golden;
+mod grouping;
 mod proto;
+mod rule_files;
 mod served;
+mod shipped_rules;
+mod store;
+mod support;
+mod tidy;
 mod tls;

@@ -32,7 +32,7 @@ pub(super) struct One {
 
 /// One event in JSON.
 #[derive(Debug, Serialize)]
-struct Event {
+pub struct Event {
     id: String,
     fingerprint: String,
     timestamp: String,

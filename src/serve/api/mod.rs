@@ -3,7 +3,7 @@
 //! COMPAT: paths, parameters, clamps and the shape of the bodies are those of contracts A.6 and A.7, so that dashboards made for the older
 //! program keep working; what we add stands beside it.
 
-mod errors;
+pub(super) mod errors;
 mod query;
 mod rules;
 mod stats;

@@ -1,0 +1,90 @@
+//! The models: how each kind of case is prepared and takes its turn.
+
+mod engine;
+mod files;
+mod http;
+mod push;
+
+use std::time::Duration;
+
+use kube_sentinel::app::{Config, Overrides, load_config};
+
+use crate::requests::Request;
+use crate::{Case, Model, corpus};
+
+/// What one turn did.
+pub struct Done {
+    pub lines: u64,
+    pub line_bytes: u64,
+    pub hits: u64,
+    pub cpu: Duration,
+    /// More to print, such as memory.
+    pub note: String,
+}
+
+/// A case that is ready for its turns.
+pub enum Prepared {
+    Engine(engine::Engine),
+    Push(push::Push),
+    Http(http::Http),
+    Files(files::Files),
+}
+
+/// Bytes of protobuf in one request.
+const REQUEST: usize = 1 << 20;
+
+/// Seed of the lines: one corpus for all cases.
+const SEED: u64 = 42;
+
+impl Prepared {
+    pub fn new(case: &Case, megabytes: usize, rounds: usize) -> Self {
+        match case.model {
+            Model::Inflate | Model::Prefilter | Model::Naive => Self::Engine(engine::Engine::new(case, megabytes)),
+            Model::Push | Model::Storm => Self::Push(push::Push::new(case, megabytes, rounds)),
+            Model::Http => Self::Http(http::Http::new(case, megabytes, rounds)),
+            Model::ScanFile => Self::Files(files::Files::new(case, megabytes)),
+        }
+    }
+
+    pub fn turn(&mut self, round: usize) -> Done {
+        match self {
+            Self::Engine(engine) => engine.turn(),
+            Self::Push(push) => push.turn(round),
+            Self::Http(http) => http.turn(round),
+            Self::Files(files) => files.turn(),
+        }
+    }
+}
+
+/// The lines of a case.
+fn lines(case: &Case, megabytes: usize) -> Vec<String> {
+    let bytes = megabytes * 1_000_000;
+    if case.model == Model::Storm { corpus::storm(bytes, SEED) } else { corpus::lines(bytes, SEED) }
+}
+
+/// The rule file of a case.
+fn rule_text(case: &Case) -> String {
+    if case.hostile { corpus::hostile_rules() } else { corpus::rules(case.rules) }
+}
+
+/// A configuration on free ports with the case's rules and a store of its own in `folder`.
+fn config(case: &Case, folder: &std::path::Path) -> Config {
+    let rules = folder.join("rules.yaml");
+    std::fs::write(&rules, rule_text(case)).expect("a writable folder");
+    let overrides = Overrides { rules: vec![rules], data: Some(folder.to_owned()), ..Overrides::default() };
+    let mut config = load_config(&overrides).expect("a good configuration").config;
+    config.serve.ingest.address = Some(([127, 0, 0, 1], 0).into());
+    config.serve.api.address = Some(([127, 0, 0, 1], 0).into());
+    config
+}
+
+/// Requests for each round: the same lines with other times, because a repeated request has no effect.
+fn rounds(case: &Case, megabytes: usize, rounds: usize) -> Vec<Vec<Request>> {
+    let lines = lines(case, megabytes);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+    (0..rounds).map(|round| crate::requests::pack(&lines, REQUEST, now - 10 + round as i64)).collect()
+}
+
+fn totals(requests: &[Request]) -> (u64, u64) {
+    (requests.iter().map(|request| request.lines).sum(), requests.iter().map(|request| request.line_bytes).sum())
+}

@@ -1,0 +1,208 @@
+//! The one loop that joins group and store.
+//!
+//! It runs on a thread of its own and takes whatever has arrived while the last commit was syncing: group commit without a timer. What it
+//! takes is absorbed into one set of changes, written in one transaction, and only then are the acks settled.
+//!
+//! When the disk refuses, the same commit is tried again until it succeeds, and meanwhile the process is not ready: doors answer 503, and
+//! nothing that was accepted is lost. A crash in between loses only what nobody was told to be durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
+use crate::group::{Grouper, Sightings};
+use crate::model::{EventWrite, Generation};
+use crate::store::{Commit, RuleUpdate, StoreError, Writer};
+
+use super::metrics::Metrics;
+
+/// Batches that may wait for the commit in progress. Each holds its lease, so memory is bounded by the budget and not by this number; it
+/// only has to be larger than the connections of a busy node.
+pub(super) const QUEUE: usize = 4096;
+
+/// Batches that one commit takes at most, so that the first of them does not wait for ever for the last.
+const MOST_BATCHES: usize = 1024;
+
+/// First and longest wait between two tries of a commit that the disk refused.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Longest time without a look at the feed's trailing counts.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The hits of one batch, and who waits for them.
+pub(super) struct Effects {
+    pub(super) sightings: Sightings,
+    pub(super) claim: Option<Claim>,
+    pub(super) ack: Ack,
+    pub(super) lease: Lease,
+}
+
+/// What the loop is asked to do.
+pub(super) enum Work {
+    /// Commit the effects of a batch.
+    Effects(Effects),
+    /// Commit that other rules are in force from here on.
+    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<()> },
+}
+
+/// Everything that the loop owns.
+pub(super) struct CommitLoop {
+    pub(super) writer: Writer,
+    pub(super) grouper: Grouper,
+    pub(super) clock: Clock,
+    pub(super) readiness: Readiness,
+    pub(super) shutdown: Shutdown,
+    pub(super) metrics: Arc<Metrics>,
+    /// The newest rules that were committed, and what they changed.
+    pub(super) rules: (Generation, RuleUpdate),
+    /// Retention has not finished: it goes on behind the next commit, or at once.
+    pub(super) more_to_remove: bool,
+}
+
+/// What one commit will settle.
+#[derive(Default)]
+struct Settling {
+    effects: Vec<Effects>,
+    rules_done: Vec<oneshot::Sender<()>>,
+}
+
+impl CommitLoop {
+    /// Runs until every sender is gone and the last commit is on disk.
+    ///
+    /// # Errors
+    /// When the store fails in a way that trying again cannot mend.
+    pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), StoreError> {
+        let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
+        loop {
+            let pause = if self.more_to_remove { Duration::ZERO } else { TICK };
+            let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
+            self.step(&mut waiting).await?;
+            if taken == Ok(0) {
+                return Ok(());
+            }
+            self.keep_house().await?;
+        }
+    }
+
+    /// Absorbs what has arrived, commits it, and tells those who wait.
+    async fn step(&mut self, waiting: &mut Vec<Work>) -> Result<(), StoreError> {
+        let mut settling = Settling::default();
+        for work in waiting.drain(..) {
+            match work {
+                Work::Effects(effects) => {
+                    self.absorb(&effects).await?;
+                    settling.effects.push(effects);
+                }
+                // Hits that came before the new rules are committed before them.
+                Work::Rules { generation, update, done } => {
+                    self.finish(std::mem::take(&mut settling), None).await?;
+                    self.rules = (generation, update.clone());
+                    settling.rules_done.push(done);
+                    self.finish(std::mem::take(&mut settling), Some(update)).await?;
+                }
+            }
+        }
+        self.finish(settling, None).await
+    }
+
+    async fn absorb(&mut self, effects: &Effects) -> Result<(), StoreError> {
+        let missing = self.grouper.missing(&effects.sightings);
+        if !missing.is_empty() {
+            let (heads, windows) =
+                self.until_it_works(|writer| Ok((writer.lookup(&missing.fingerprints)?, writer.lookup_windows(&missing.windows)?))).await?;
+            let mut rows = missing.rows;
+            rows.extend(self.grouper.hydrate(heads, windows));
+            if !rows.is_empty() {
+                let heads = self.until_it_works(|writer| writer.lookup_rows(&rows)).await?;
+                self.grouper.hydrate(heads, Vec::new());
+            }
+        }
+        self.grouper.absorb(&effects.sightings, self.clock.now());
+        Ok(())
+    }
+
+    /// One transaction for everything absorbed so far; then, and only then, the answers.
+    async fn finish(&mut self, settling: Settling, rules: Option<RuleUpdate>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.grouper.next_tick().is_some_and(|due| due <= now) {
+            self.grouper.tick(now);
+        }
+        let changes = self.grouper.finish(now);
+        // Hits of an older rule set that arrive after a rule was removed must not leave its events open.
+        let late = settling.effects.iter().any(|effects| effects.sightings.rules.generation() < self.rules.0);
+        let rules = rules.or_else(|| late.then(|| self.rules.1.clone()));
+        let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
+        let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
+        let commit = Commit { changes, requests, rules };
+        if !commit.is_empty() {
+            self.until_it_works(|writer| writer.commit(&commit)).await?;
+            self.metrics.commit(settling.effects.len(), opened);
+        }
+        if commit.rules.is_some() {
+            // The store changed events and windows on its own.
+            self.refresh().await?;
+        }
+        for effects in settling.effects {
+            self.metrics.committed(&effects.sightings);
+            if let Some(claim) = effects.claim {
+                claim.committed(now);
+            }
+            // The memory is free before the sender hears of it, so that its next request finds room.
+            drop(effects.lease);
+            effects.ack.settle(Fate::Durable);
+        }
+        for done in settling.rules_done {
+            // Nobody waits any more when the process is going down.
+            done.send(()).ok();
+        }
+        Ok(())
+    }
+
+    /// Forgets what is in memory and begins anew with what the store holds.
+    async fn refresh(&mut self) -> Result<(), StoreError> {
+        self.grouper.forget();
+        let unpublished = self.until_it_works(Writer::unpublished).await?;
+        self.grouper.restore_unpublished(unpublished);
+        Ok(())
+    }
+
+    /// A little housekeeping between two commits: the log into the database, what is over its age or number out of it.
+    async fn keep_house(&mut self) -> Result<(), StoreError> {
+        self.until_it_works(Writer::checkpoint).await?;
+        let removed = self.until_it_works(Writer::retain).await?;
+        if !removed.fingerprints.is_empty() {
+            self.refresh().await?;
+        }
+        self.more_to_remove = removed.more;
+        Ok(())
+    }
+
+    /// Tries until the disk takes it. While it does not, the process is not ready.
+    ///
+    /// # Errors
+    /// When trying again cannot help, or when the process is to stop meanwhile: then nobody was told that this was durable.
+    async fn until_it_works<T>(&mut self, mut act: impl FnMut(&mut Writer) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut unready: Option<Unready> = None;
+        let mut pause = RETRY.0;
+        loop {
+            match act(&mut self.writer) {
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_transient() && !self.shutdown.has_begun() => {
+                    self.metrics.commit_retried();
+                    if unready.is_none() {
+                        tracing::error!(%error, "the store cannot be written, trying again");
+                        unready = Some(self.readiness.hold("the store cannot be written"));
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.shutdown.begun() => {}
+                    }
+                    pause = (pause * 2).min(RETRY.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

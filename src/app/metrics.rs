@@ -1,0 +1,193 @@
+//! Counters of the pipeline: what was scanned, what it hit, how the prefilter did, what was committed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use metrics::{Counter, Gauge, Histogram};
+
+use crate::detect::Scratch;
+use crate::group::Sightings;
+use crate::model::{Priority, SourceName};
+use crate::rules::RuleSet;
+use crate::serve::Totals;
+use crate::telemetry::Registry;
+
+/// Handles, made once.
+pub(super) struct Metrics {
+    registry: Registry,
+    lines: [Counter; SourceName::ALL.len()],
+    bytes: [Counter; SourceName::ALL.len()],
+    hits: Counter,
+    candidates: Counter,
+    confirms: Counter,
+    exact_lines: Counter,
+    cache_clears: Counter,
+    sampled_hits: Counter,
+    late_hits: Counter,
+    commit_batches: Histogram,
+    commit_retries: Counter,
+    opened: Counter,
+    detected: Counter,
+    deduplicated: Counter,
+    errors: Mutex<HashMap<(Priority, String), Counter>>,
+    rule_hits: Mutex<HashMap<String, Counter>>,
+    generation: Gauge,
+    rules: Gauge,
+    reloads: [Counter; 2],
+    reload_failing: Gauge,
+    total_lines: AtomicU64,
+    total_bytes: AtomicU64,
+    total_hits: AtomicU64,
+}
+
+impl Metrics {
+    /// Registers everything at zero.
+    pub(super) fn register(registry: &Registry) -> Self {
+        let by_source = |name: &'static str, help: &'static str| {
+            SourceName::ALL.map(|source| registry.counter(name, help, &[("source", source.as_str())]))
+        };
+        Self {
+            lines: by_source("kube_sentinel_detect_lines_total", "Lines that met every rule, by source."),
+            bytes: by_source("kube_sentinel_detect_bytes_total", "Bytes of the lines that met every rule, by source."),
+            hits: registry.counter("kube_sentinel_detect_hits_total", "Hits: a rule met a line and its effect is committed.", &[]),
+            candidates: registry.counter("kube_sentinel_detect_candidates_total", "Places that the prefilter reported.", &[]),
+            confirms: registry.counter(
+                "kube_sentinel_detect_confirms_total",
+                "Candidates that were checked with a rule's own expression.",
+                &[],
+            ),
+            exact_lines: registry.counter(
+                "kube_sentinel_detect_exact_lines_total",
+                "Lines that every rule looked at one by one because no prefilter is exact for them.",
+                &[],
+            ),
+            cache_clears: registry.counter(
+                "kube_sentinel_detect_dfa_cache_clears_total",
+                "Times that the lazy automaton of the rules without a literal started anew.",
+                &[],
+            ),
+            sampled_hits: registry.counter(
+                "kube_sentinel_group_sampled_hits_total",
+                "Hits of a storm that were counted without a fingerprint of their own.",
+                &[],
+            ),
+            late_hits: registry.counter(
+                "kube_sentinel_group_late_hits_total",
+                "Hits that were too late for their window and count in totals only.",
+                &[],
+            ),
+            commit_batches: registry.histogram("kube_sentinel_app_commit_batches", "Batches that one commit took.", &[]),
+            commit_retries: registry.counter(
+                "kube_sentinel_app_commit_retries_total",
+                "Commits that the disk refused and that were tried again.",
+                &[],
+            ),
+            opened: registry.counter("kube_sentinel_group_events_opened_total", "Events that were born.", &[]),
+            detected: registry.counter("kube_sentinel_errors_detected_total", "Hits that were committed.", &[]),
+            deduplicated: registry.counter(
+                "kube_sentinel_errors_deduplicated_total",
+                "Hits that were folded into events by fingerprint.",
+                &[],
+            ),
+            errors: Mutex::default(),
+            rule_hits: Mutex::default(),
+            generation: registry.gauge("kube_sentinel_rules_generation", "Number of the rule set in force.", &[]),
+            rules: registry.gauge("kube_sentinel_rules_enabled", "Rules in force.", &[]),
+            reloads: ["ok", "failed"].map(|outcome| {
+                registry.counter("kube_sentinel_rules_reloads_total", "Reloads of the rules, by outcome.", &[("outcome", outcome)])
+            }),
+            reload_failing: registry.gauge(
+                "kube_sentinel_rules_reload_failing",
+                "1 while the rule files cannot be loaded and the last good ones are in force.",
+                &[],
+            ),
+            total_lines: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            total_hits: AtomicU64::new(0),
+            registry: registry.clone(),
+        }
+    }
+
+    /// What has passed since the start.
+    pub(super) fn totals(&self) -> Totals {
+        let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        Totals { lines: read(&self.total_lines), line_bytes: read(&self.total_bytes), hits: read(&self.total_hits) }
+    }
+
+    /// A batch whose effects, if it had any, are committed: lines, bytes of lines, hits.
+    pub(super) fn lines_scanned(&self, source: SourceName, (lines, bytes): (u64, u64), hits: u64) {
+        self.lines[source as usize].increment(lines);
+        self.bytes[source as usize].increment(bytes);
+        self.hits.increment(hits);
+        for (total, more) in [(&self.total_lines, lines), (&self.total_bytes, bytes), (&self.total_hits, hits)] {
+            total.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// What the scan of a batch cost.
+    pub(super) fn scanned_with(&self, scratch: &mut Scratch) {
+        let counts = scratch.take_counts();
+        self.candidates.increment(counts.candidates);
+        self.confirms.increment(counts.confirms);
+        self.exact_lines.increment(counts.exact_lines);
+        self.cache_clears.increment(counts.dfa_cache_clears);
+    }
+
+    /// The hits of a batch were committed.
+    pub(super) fn committed(&self, sightings: &Sightings) {
+        self.detected.increment(sightings.hits);
+        self.sampled_hits.increment(sightings.unsampled);
+        self.late_hits.increment(sightings.late);
+        self.deduplicated.increment(sightings.hits);
+        for sighting in &sightings.list {
+            let rule = sightings.rules.rule(sighting.rule);
+            self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
+            self.rule_hit(rule.name.as_str(), sighting.count);
+        }
+    }
+
+    fn error(&self, priority: Priority, namespace: &str, count: u64) {
+        let namespace = self.registry.namespace(namespace);
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = errors.entry((priority, namespace.to_owned())).or_insert_with(|| {
+            let labels = [("priority", priority.as_str()), ("namespace", namespace)];
+            self.registry.counter("kube_sentinel_errors_total", "Hits by priority and namespace; the namespaces are capped.", &labels)
+        });
+        counter.increment(count);
+    }
+
+    fn rule_hit(&self, rule: &str, count: u64) {
+        let mut hits = self.rule_hits.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = hits
+            .entry(rule.to_owned())
+            .or_insert_with(|| self.registry.counter("kube_sentinel_rules_hits_total", "Hits by rule.", &[("rule", rule)]));
+        counter.increment(count);
+    }
+
+    /// One commit is on disk: it took that many batches, and opened that many events.
+    pub(super) fn commit(&self, batches: usize, opened: u64) {
+        self.commit_batches.record(batches as f64);
+        self.opened.increment(opened);
+    }
+
+    /// The disk refused a commit; it will be tried again.
+    pub(super) fn commit_retried(&self) {
+        self.commit_retries.increment(1);
+    }
+
+    /// These rules are in force now.
+    pub(super) fn rules_in_force(&self, set: &RuleSet) {
+        for rule in set.rules() {
+            self.rule_hit(rule.name.as_str(), 0);
+        }
+        self.generation.set(set.generation().0 as f64);
+        self.rules.set(set.rules().len() as f64);
+    }
+
+    /// A reload ended.
+    pub(super) fn reloaded(&self, ok: bool) {
+        self.reloads[usize::from(!ok)].increment(1);
+        self.reload_failing.set(if ok { 0.0 } else { 1.0 });
+    }
+}

@@ -1,0 +1,29 @@
+//! Assembly: one configuration in, one running program out.
+//!
+//! `pipeline` is the way of a batch on one screen; `commit_loop` joins group and store; `reload` swaps rules; `start` and `running` are the
+//! order of start and stop. Nothing here decides anything about a line, an event or an answer.
+
+mod commit_loop;
+mod config;
+mod legacy;
+mod metrics;
+mod pipeline;
+mod reload;
+mod rulebook;
+mod running;
+mod scan;
+mod start;
+
+pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
+pub use rulebook::{Closeness, Explanation, Met, Rulebook};
+pub use running::App;
+pub use scan::{Scanner, Totals};
+pub use start::{StartError, preflight};
+
+/// The line that `version` prints: `kube-sentinel <version> (commit: <commit>, built: <date>)`.
+#[must_use]
+pub fn version_line() -> String {
+    let (commit, built) =
+        (option_env!("KUBE_SENTINEL_COMMIT").unwrap_or("unknown"), option_env!("KUBE_SENTINEL_BUILT").unwrap_or("unknown"));
+    format!("kube-sentinel {} (commit: {commit}, built: {built})", env!("CARGO_PKG_VERSION"))
+}

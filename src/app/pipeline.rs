@@ -1,0 +1,174 @@
+//! The wiring of one batch, on one screen: scan where it was decoded, group, hand to the commit loop, wait for the disk.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::detect::Scratch;
+use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Repeats};
+use crate::group::{GroupConfig, SightContext, SightScratch, StormGuard, sight};
+use crate::model::{Block, Hit};
+
+use super::commit_loop::{Effects, Work};
+use super::metrics::Metrics;
+use super::reload::InForce;
+
+/// Lines are scanned in steps of this many bytes, and other tasks of the thread run between two steps.
+const STEP: u64 = 1 << 20;
+
+/// Scratch sets that are kept for later batches: two for each core of a large machine. One set is a few hundred KiB.
+const KEPT_SCRATCH: usize = 64;
+
+/// What a batch needs on its way.
+pub(super) struct Pipeline {
+    /// The rules in force, compiled.
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    /// Requests that were seen before.
+    pub(super) repeats: Repeats,
+    /// Settings of grouping.
+    pub(super) group: GroupConfig,
+    /// Name of the cluster.
+    pub(super) cluster: String,
+    /// What all threads know of storms.
+    pub(super) storm: StormGuard,
+    /// To the commit loop.
+    pub(super) work: mpsc::Sender<Work>,
+    /// The clock of receipt and commit times.
+    pub(super) clock: Clock,
+    /// Counters of the scan.
+    pub(super) metrics: Arc<Metrics>,
+    /// Scratch sets between two batches.
+    pub(super) scratch: ScratchPool,
+}
+
+/// Mutable space of one scan, reused.
+#[derive(Default)]
+pub(super) struct ScanScratch {
+    detect: Scratch,
+    group: SightScratch,
+    hits: Vec<Hit>,
+}
+
+/// Scratch sets between two batches. A lock for each batch, held for a push or a pop.
+#[derive(Default)]
+pub(super) struct ScratchPool(Mutex<Vec<ScanScratch>>);
+
+impl Pipeline {
+    /// The door's end of the pipeline.
+    pub(super) fn intake(self) -> Intake {
+        let pipeline = Arc::new(self);
+        Intake::new(move |batch| {
+            let pipeline = Arc::clone(&pipeline);
+            async move { pipeline.take(batch).await }
+        })
+    }
+
+    async fn take(&self, mut batch: Batch) -> (Fate, Block) {
+        let in_force = self.in_force.load_full();
+        let mut scratch = self.scratch.pop();
+        scratch.hits.clear();
+        for (at, range) in steps(&batch.block).enumerate() {
+            if at > 0 {
+                tokio::task::yield_now().await;
+            }
+            in_force.detector.scan(&batch.block, range, &mut scratch.detect, &mut scratch.hits);
+        }
+        let scanned = (batch.block.lines().len() as u64, batch.block.line_bytes());
+        self.metrics.scanned_with(&mut scratch.detect);
+
+        // Nothing to remember: the batch is done.
+        if scratch.hits.is_empty() {
+            self.scratch.push(scratch);
+            self.metrics.lines_scanned(batch.source, scanned, 0);
+            return (Fate::Durable, emptied(batch.block));
+        }
+
+        // A request that was committed before has no second effect; one in flight shares its carrier's fate.
+        let claim = match batch.digest.map(|digest| self.repeats.claim(digest, self.clock.now())) {
+            Some(Claimed::Committed) => {
+                self.scratch.push(scratch);
+                return (Fate::Repeated, emptied(batch.block));
+            }
+            Some(Claimed::InFlight(first)) => {
+                self.scratch.push(scratch);
+                let block = emptied(std::mem::take(&mut batch.block));
+                return (first.fate().await, block);
+            }
+            Some(Claimed::First(claim)) => Some(claim),
+            None => None,
+        };
+
+        // Everything else about the hits is in the sightings, so the lines' memory is free before the disk is waited for.
+        let hits = scratch.hits.len() as u64;
+        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &in_force.names };
+        let rules = in_force.detector.rules();
+        let sightings = sight(&context, rules, &batch.tenant, &batch.block, &scratch.hits, batch.received, &mut scratch.group);
+        self.scratch.push(scratch);
+        let block = emptied(batch.block);
+        let (ack, receipt) = Ack::pair();
+        let effects = Effects { sightings, claim, ack, lease: batch.lease };
+        if self.work.send(Work::Effects(effects)).await.is_err() {
+            return (Fate::Abandoned, block);
+        }
+        let fate = receipt.fate().await;
+        if fate == Fate::Durable {
+            self.metrics.lines_scanned(batch.source, scanned, hits);
+        }
+        (fate, block)
+    }
+}
+
+/// Ranges of lines that cover about [`STEP`] bytes each.
+fn steps(block: &Block) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let lines = block.lines();
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let first = lines.get(from)?;
+        let end = u64::from(first.start) + STEP;
+        let count = lines[from..].partition_point(|line| u64::from(line.start) < end).max(1);
+        let range = from..from + count;
+        from = range.end;
+        Some(range)
+    })
+}
+
+fn emptied(mut block: Block) -> Block {
+    block.clear();
+    block
+}
+
+impl ScratchPool {
+    fn pop(&self) -> ScanScratch {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn push(&self, scratch: ScanScratch) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_SCRATCH {
+            kept.push(scratch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Labels, Line, Stream, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn steps_cover_every_line_once_and_end_at_a_mebibyte() {
+        let mut block = Block::over(vec![b'x'; 5 << 20]);
+        block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+        for start in (0..4 << 20).step_by(1000) {
+            block.push(Line { start, end: start + 900, stream: 0, at: Timestamp(0) });
+        }
+        let ranges: Vec<_> = steps(&block).collect();
+        assert_eq!(ranges.len(), 4);
+        assert_eq!(ranges[0].start, 0);
+        assert_eq!(ranges[3].end, block.lines().len());
+        assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert_eq!(steps(&Block::default()).count(), 0);
+    }
+}

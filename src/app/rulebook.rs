@@ -1,0 +1,177 @@
+//! The rules without the rest of the program: for commands that ask what they would do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::detect::{Detector, Scratch};
+use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, sight, template_of};
+use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Stream, TenantId, Timestamp, message};
+use crate::rules::{Problem, Rule, RuleSet};
+
+use super::config::{Config, ConfigProblem};
+use super::reload;
+
+/// The configured rules, compiled.
+pub struct Rulebook {
+    detector: Detector,
+    warnings: Vec<Problem>,
+    names: StateNames,
+    group: GroupConfig,
+    storm: StormGuard,
+    cluster: String,
+    tenant: TenantId,
+}
+
+/// What becomes of one line.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The message inside of a structured line.
+    pub message: Option<String>,
+    /// The line with its variable parts masked.
+    pub template: String,
+    /// Every rule that meets the line, in file order.
+    pub met: Vec<Met>,
+    /// Rules that came close.
+    pub close: Vec<(RuleId, Closeness)>,
+}
+
+/// A rule that meets the line.
+#[derive(Debug)]
+pub struct Met {
+    /// Which.
+    pub rule: RuleId,
+    /// The rule gets the line: no earlier rule takes it, and it looks at the stream.
+    pub selected: bool,
+    /// The event that would come of it.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Why a rule nearly met the line.
+#[derive(Debug)]
+pub enum Closeness {
+    /// The text that the prefilter looks for is there, the whole pattern is not.
+    Literal(String),
+    /// It would match, but for this exclusion.
+    Excluded(String),
+    /// Of the two conditions only the keywords hold.
+    KeywordsOnly,
+    /// Of the two conditions only the pattern holds.
+    PatternOnly,
+}
+
+impl Rulebook {
+    /// Loads and compiles the configured rules.
+    ///
+    /// # Errors
+    /// With every problem of every file.
+    pub fn load(config: &Config) -> Result<Self, Vec<ConfigProblem>> {
+        let prepared =
+            reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|problems| super::start::rule_problems(&problems))?;
+        let mut group = config.group.clone();
+        // Offline nobody waits, so a storm is counted line by line.
+        group.storm.threshold = u64::MAX;
+        Ok(Self {
+            names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new()),
+            detector: prepared.detector,
+            warnings: prepared.warnings,
+            storm: StormGuard::new(&group.storm),
+            group,
+            cluster: config.cluster.clone(),
+            tenant: config.collect.default_tenant.clone(),
+        })
+    }
+
+    /// Settings of grouping.
+    pub(super) fn group_config(&self) -> &GroupConfig {
+        &self.group
+    }
+
+    /// Folds the hits of a block, as if it had been received at that time.
+    pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
+        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names };
+        sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
+    }
+
+    /// What is odd about the rules, without being wrong.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// The compiled rules.
+    #[must_use]
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        self.detector.rules()
+    }
+
+    /// Every rule that meets the line, whatever its stream and whichever comes first.
+    #[must_use]
+    pub fn pairs(&self, line: &[u8]) -> Vec<RuleId> {
+        let mut hits = Vec::new();
+        self.detector.pairs(&block_of(line, Labels::default()), 0..1, &mut Scratch::default(), &mut hits);
+        hits.into_iter().map(|hit| hit.rule).collect()
+    }
+
+    /// Says what becomes of a line of a stream with these labels.
+    #[must_use]
+    pub fn explain(&self, line: &[u8], labels: Labels) -> Explanation {
+        let block = block_of(line, labels);
+        let mut scratch = Scratch::default();
+        let (mut pairs, mut hits) = (Vec::new(), Vec::new());
+        self.detector.pairs(&block, 0..1, &mut scratch, &mut pairs);
+        self.detector.scan(&block, 0..1, &mut scratch, &mut hits);
+        // The default rule meets by absence, so that it is among the selected hits only.
+        pairs.extend(hits.iter().copied().filter(|hit| !pairs.contains(hit)).collect::<Vec<_>>());
+        let met = pairs.iter().map(|pair| self.met(&block, *pair, hits.contains(pair))).collect();
+        let decoded = message::decode(line);
+        let mut template = String::new();
+        template_of(decoded.as_deref().unwrap_or(line), &mut template);
+        let subjects: Vec<&[u8]> = std::iter::once(line).chain(decoded.as_deref()).collect();
+        let close = self
+            .rules()
+            .rules()
+            .iter()
+            .filter(|rule| !pairs.iter().any(|pair| pair.rule == rule.id))
+            .filter_map(|rule| Some((rule.id, self.closeness(rule, &subjects)?)))
+            .collect();
+        Explanation { message: decoded.as_deref().map(|text| String::from_utf8_lossy(text).into_owned()), template, met, close }
+    }
+
+    fn met(&self, block: &Block, hit: Hit, selected: bool) -> Met {
+        let sightings = self.sight(block, &[hit], Timestamp::default(), &mut SightScratch::default());
+        Met { rule: hit.rule, selected, fingerprint: sightings.list.first().map(|sighting| sighting.fingerprint) }
+    }
+
+    fn closeness(&self, rule: &Rule, subjects: &[&[u8]]) -> Option<Closeness> {
+        let found = |pattern: &crate::rules::Pattern| subjects.iter().any(|subject| pattern.regex().is_match(subject));
+        let (pattern, keywords) = (rule.pattern.as_ref().map(found), rule.keywords.as_ref().map(found));
+        match (pattern, keywords) {
+            (Some(true) | None, Some(true) | None) => {
+                let excluded = rule.exclude.iter().find(|pattern| found(pattern))?;
+                Some(Closeness::Excluded(excluded.source().to_owned()))
+            }
+            (Some(true), Some(false)) => Some(Closeness::PatternOnly),
+            (Some(false), Some(true)) => Some(Closeness::KeywordsOnly),
+            _ => {
+                let lower: Vec<Vec<u8>> = subjects.iter().map(|subject| subject.to_ascii_lowercase()).collect();
+                let stands =
+                    |text: &str| lower.iter().any(|subject| memchr::memmem::find(subject, text.to_ascii_lowercase().as_bytes()).is_some());
+                let near = self.detector.literals(rule.id).iter().find(|literal| stands(literal.text()))?;
+                Some(Closeness::Literal(near.text().to_owned()))
+            }
+        }
+    }
+}
+
+fn block_of(line: &[u8], labels: Labels) -> Block {
+    let mut block = Block::over(line.to_vec());
+    let stream = block.add_stream(Arc::new(Stream::claimed(labels)));
+    block.push(Line { start: 0, end: line.len() as u32, stream, at: Timestamp::default() });
+    block
+}

@@ -1,0 +1,158 @@
+//! A running program, and the order in which it stops.
+//!
+//! Readiness goes first, so that nobody sends more. Listeners stop accepting and let requests in flight finish; with them go the senders
+//! of the commit loop, which ends when the last batch is on disk; then the store closes. A panic or a store that failed for good stops
+//! everything the same way, and the exit code says so.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::flow::{Clock, Readiness, Shutdown};
+use crate::rules::RuleSet;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Registry;
+
+use super::config::Config;
+use super::start::{self, StartError};
+
+/// Exit code of a process that did what it was asked to.
+const FINE: u8 = 0;
+
+/// Exit code of an internal fault.
+const INTERNAL: u8 = 70;
+
+/// How long tasks that nobody waits for may take to see that they are to stop.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// A running program.
+pub struct App {
+    pub(super) urls: (String, String),
+    pub(super) store: Store,
+    pub(super) registry: Registry,
+    pub(super) shutdown: Shutdown,
+    pub(super) readiness: Readiness,
+    pub(super) router: Router,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) ingest: (Runtime, JoinHandle<usize>),
+    pub(super) api: (Runtime, JoinHandle<usize>),
+    pub(super) commits: thread::JoinHandle<Result<(), StoreError>>,
+}
+
+impl App {
+    /// Starts everything; when it returns, both listeners answer.
+    ///
+    /// # Errors
+    /// With every problem of configuration and rules, or with what the system refused.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_at(config, Clock::system())
+    }
+
+    /// The same with a clock that a test moves.
+    ///
+    /// # Errors
+    /// Like [`App::start`].
+    pub fn start_at(config: Config, clock: Clock) -> Result<Self, StartError> {
+        start::start(config, clock)
+    }
+
+    /// Address of the ingest listener, such as `http://127.0.0.1:3100`.
+    #[must_use]
+    pub fn ingest_url(&self) -> &str {
+        &self.urls.0
+    }
+
+    /// Address of the API listener.
+    #[must_use]
+    pub fn api_url(&self) -> &str {
+        &self.urls.1
+    }
+
+    /// The rules that the process started with.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn store_path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// The events.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// All metrics as Prometheus reads them.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.registry.render()
+    }
+
+    /// The routes of the ingest listener, for callers in this process.
+    #[must_use]
+    pub fn ingest_router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Waits for SIGINT or SIGTERM, or for a fault, then stops. A second signal ends the process at once. Gives the exit code.
+    #[must_use]
+    pub fn run_until_signal(self) -> u8 {
+        let shutdown = self.shutdown.clone();
+        self.api.0.spawn(async move {
+            signal().await;
+            tracing::info!("stopping: requests in flight finish, a second signal ends the process at once");
+            shutdown.begin();
+            signal().await;
+            std::process::exit(i32::from(INTERNAL));
+        });
+        self.api.0.block_on(self.shutdown.begun());
+        self.stop()
+    }
+
+    /// Stops in order and gives the exit code.
+    #[must_use]
+    pub fn stop(self) -> u8 {
+        let Self { shutdown, readiness, router, ingest, api, commits, .. } = self;
+        let _stopping = readiness.hold("stopping");
+        shutdown.begin();
+        // Each of these holds a sender to the commit loop, which ends when the last one is gone.
+        drop(router);
+        let mut code = FINE;
+        for (name, (runtime, server)) in [("ingest", ingest), ("api", api)] {
+            match runtime.block_on(server) {
+                Ok(0) => {}
+                Ok(cut) => tracing::warn!(listener = name, cut, "connections were cut"),
+                Err(_) => code = INTERNAL,
+            }
+            runtime.shutdown_timeout(LAST_TASKS);
+        }
+        match commits.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => code = INTERNAL,
+        }
+        tracing::info!(code, "stopped");
+        code
+    }
+}
+
+/// The next SIGINT or SIGTERM.
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the signal ends the process, which is what is asked for.
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,228 @@
+//! Offline: the events of log files, without sockets and without a store.
+//!
+//! A chunk of a file goes through the prefilter as it is. Only the lines around the places that it reports are framed and copied into a
+//! small block, and that block takes the same way through `detect` and `group` as a pushed one, so that both find the same events.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, parse_cri, stream_of_path};
+use crate::detect::{Coverage, Scratch};
+use crate::group::{Grouper, SightScratch};
+use crate::model::{Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, Hit, Line, Stream, Timestamp, WindowKey, WindowState};
+
+use super::rulebook::Rulebook;
+
+/// Events that a scan keeps. Hits of further fingerprints are counted as a number only.
+const MOST_EVENTS: usize = 100_000;
+
+/// Longest line; longer ones are cut there and counted.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Scans inputs one after the other and keeps their events.
+pub struct Scanner<'b> {
+    book: &'b Rulebook,
+    grouper: Grouper,
+    scratch: Scratch,
+    sight_scratch: SightScratch,
+    places: Vec<u32>,
+    hits: Vec<Hit>,
+    block: Block,
+    events: HashMap<Fingerprint, ErrorEvent>,
+    rows: HashMap<EventRow, Fingerprint>,
+    windows: HashMap<WindowKey, WindowState>,
+    totals: Totals,
+}
+
+/// What was read and found so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes read, CRI headers and line ends included.
+    pub bytes: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Hits.
+    pub hits: u64,
+    /// Lines that were longer than 1 MiB and were cut.
+    pub cut: u64,
+    /// Hits whose event is not listed because there were too many events.
+    pub unlisted: u64,
+}
+
+/// Where the lines of one file come from and how they look.
+struct Input {
+    stream: Arc<Stream>,
+    layout: Option<Layout>,
+    /// Lines whose end has not come, one for each output of the container.
+    joiners: [Joiner; 2],
+}
+
+impl<'b> Scanner<'b> {
+    /// A scanner with these rules.
+    #[must_use]
+    pub fn new(book: &'b Rulebook) -> Self {
+        Self {
+            book,
+            grouper: Grouper::new(book.group_config(), EventRow(1)),
+            scratch: Scratch::default(),
+            sight_scratch: SightScratch::default(),
+            places: Vec::new(),
+            hits: Vec::new(),
+            block: Block::default(),
+            events: HashMap::new(),
+            rows: HashMap::new(),
+            windows: HashMap::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Reads one input to its end. `name` is its path: the kubelet's paths tell the workload. `progress` is called after each chunk and
+    /// stops the scan by answering `false`.
+    ///
+    /// # Errors
+    /// When reading fails. What was read before counts.
+    pub fn scan(&mut self, name: &str, input: impl Read, mut progress: impl FnMut(&Totals) -> bool) -> io::Result<()> {
+        let mut reader = ChunkReader::new(input, LONGEST_LINE);
+        let mut input = Input { stream: Arc::new(stream_of_path(name)), layout: None, joiners: Default::default() };
+        let mut cut = 0;
+        while let Some(chunk) = reader.next_chunk()? {
+            let layout = *input.layout.get_or_insert_with(|| Layout::of(&chunk.0[chunk.around(0)]));
+            self.totals.bytes += chunk.0.len() as u64;
+            self.totals.lines += chunk.count();
+            self.block.clear();
+            self.block.add_stream(Arc::clone(&input.stream));
+            self.frame(chunk, layout, &mut input.joiners);
+            self.find();
+            self.totals.cut += reader.cut() - cut;
+            cut = reader.cut();
+            if !progress(&self.totals) {
+                return Ok(());
+            }
+        }
+        self.block.clear();
+        self.block.add_stream(Arc::clone(&input.stream));
+        for joiner in &mut input.joiners {
+            if let Some((at, text)) = joiner.rest() {
+                push(&mut self.block, at, text);
+            }
+        }
+        self.find();
+        Ok(())
+    }
+
+    /// What was read and found so far.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The events, the most urgent first, then the most frequent.
+    #[must_use]
+    pub fn events(&self) -> Vec<&ErrorEvent> {
+        let mut events: Vec<&ErrorEvent> = self.events.values().collect();
+        events.sort_by(|a, b| {
+            let urgency = |event: &ErrorEvent| (event.priority, std::cmp::Reverse(event.head.count), event.fingerprint);
+            urgency(a).cmp(&urgency(b))
+        });
+        events
+    }
+
+    /// Copies into the block every line that a rule may meet.
+    fn frame(&mut self, chunk: Chunk<'_>, layout: Layout, joiners: &mut [Joiner; 2]) {
+        // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
+        let in_parts = layout == Layout::Cri && (joiners.iter().any(Joiner::is_open) || has_partial(chunk.0));
+        if in_parts {
+            for line in chunk.lines() {
+                match parse_cri(line) {
+                    Some(parsed) => {
+                        let joiner = &mut joiners[usize::from(parsed.stream == StdStream::Err)];
+                        if let Some((at, text, cut)) = joiner.take(&parsed, LONGEST_LINE) {
+                            self.totals.cut += u64::from(cut);
+                            push(&mut self.block, at, text);
+                        }
+                    }
+                    None => push(&mut self.block, Timestamp::default(), line),
+                }
+            }
+            return;
+        }
+        self.places.clear();
+        match self.book.detector().places(chunk.0, &mut self.scratch, &mut self.places) {
+            Coverage::EveryLine => chunk.lines().for_each(|line| push_framed(&mut self.block, layout, line)),
+            Coverage::Places => {
+                let mut after = 0;
+                for place in &self.places {
+                    let place = *place as usize;
+                    if place >= after {
+                        let line = chunk.around(place);
+                        after = line.end + 1;
+                        push_framed(&mut self.block, layout, &chunk.0[line]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the block through detect and group, and the changes that come of it into the list of events.
+    fn find(&mut self) {
+        let lines = self.block.lines().len();
+        if lines == 0 {
+            return;
+        }
+        self.hits.clear();
+        self.book.detector().scan(&self.block, 0..lines, &mut self.scratch, &mut self.hits);
+        if self.hits.is_empty() {
+            return;
+        }
+        self.totals.hits += self.hits.len() as u64;
+        // A file is read as if its lines came when they were written: only lines far behind the newest of their chunk are late.
+        let newest = self.block.lines().iter().map(|line| line.at).max().unwrap_or_default();
+        let sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
+        let missing = self.grouper.missing(&sightings);
+        let heads = missing.fingerprints.iter().filter_map(|key| self.events.get(key)).map(|event| event.head.clone()).collect();
+        let windows = missing.windows.iter().filter_map(|key| self.windows.get(key)).cloned().collect();
+        let mut rows = missing.rows;
+        rows.extend(self.grouper.hydrate(heads, windows));
+        let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
+        self.grouper.hydrate(waiting, Vec::new());
+        self.grouper.absorb(&sightings, newest);
+        let changes = self.grouper.finish(newest);
+        for write in changes.events {
+            self.keep(write);
+        }
+        self.windows.extend(changes.windows.into_iter().map(|window| (window.key, window)));
+    }
+
+    fn keep(&mut self, write: EventWrite) {
+        match write {
+            EventWrite::Open(event) if self.events.len() < MOST_EVENTS => {
+                self.rows.insert(event.row, event.fingerprint);
+                self.events.insert(event.fingerprint, *event);
+            }
+            EventWrite::Open(event) => self.totals.unlisted += event.head.count,
+            EventWrite::Update(head) => self.update(head),
+        }
+    }
+
+    fn update(&mut self, head: EventHead) {
+        if let Some(event) = self.events.get_mut(&head.fingerprint) {
+            event.priority = head.priority;
+            event.head = head;
+        }
+    }
+}
+
+fn push_framed(block: &mut Block, layout: Layout, line: &[u8]) {
+    match (layout, parse_cri(line)) {
+        (Layout::Cri, Some(parsed)) => push(block, parsed.at(), parsed.text),
+        _ => push(block, Timestamp::default(), line),
+    }
+}
+
+fn push(block: &mut Block, at: Timestamp, text: &[u8]) {
+    let start = block.bytes().len();
+    block.bytes_mut().extend_from_slice(text);
+    block.bytes_mut().push(b'\n');
+    block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream: 0, at });
+}

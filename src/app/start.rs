@@ -1,0 +1,262 @@
+//! The order of start: nothing listens before everything behind it works.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use crate::collect::{self, Doors};
+use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
+use crate::group::{Grouper, StormGuard};
+use crate::model::Generation;
+use crate::rules::Problem;
+use crate::serve::auth::{self, Guard, Keys, Policy};
+use crate::serve::config::ListenerConfig;
+use crate::serve::listener::{BindError, Listener};
+use crate::serve::metrics::ServeMetrics;
+use crate::serve::tls::Tls;
+use crate::serve::{self, Handles, Reload, RulesView, TotalsView};
+use crate::store::{self, StoreError};
+use crate::telemetry::Registry;
+
+use super::commit_loop::{self, CommitLoop, Work};
+use super::config::{Config, ConfigProblem};
+use super::metrics::Metrics;
+use super::pipeline::{Pipeline, ScratchPool};
+use super::reload::{self, InForce, RuleKeeper};
+use super::running::App;
+
+/// Why the program did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration or the rules cannot work; every problem.
+    #[error("the configuration has {} problems", .0.len())]
+    Configuration(Vec<ConfigProblem>),
+    /// The event store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system refused threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// Worker threads of the runtime for API, health and reload: their queries run on blocking threads.
+const API_THREADS: usize = 2;
+
+/// What the configuration names and a start needs: keys, certificates and who may use which listener.
+struct Access {
+    keys: Keys,
+    /// Ingest and API.
+    doors: [DoorAccess; 2],
+}
+
+struct DoorAccess {
+    address: SocketAddr,
+    policy: Policy,
+    tls: Option<Tls>,
+}
+
+/// Does everything that a start does before it opens a socket or the store, and gives every problem.
+#[must_use]
+pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    if let Err(rules) = reload::prepare(&config.rules, &config.detect, Generation(1)) {
+        problems.extend(rule_problems(&rules));
+    }
+    problems.extend(access(config).err().unwrap_or_default());
+    problems
+}
+
+/// Problems of rules as problems of the configuration.
+pub(super) fn rule_problems(problems: &[Problem]) -> Vec<ConfigProblem> {
+    problems.iter().map(|problem| ConfigProblem { place: String::new(), what: problem.to_string() }).collect()
+}
+
+fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
+    let mut problems: Vec<String> = Vec::new();
+    let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
+    let some_keys = !config.serve.auth.keys.is_empty();
+    let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
+        let policy =
+            Policy::of(setting, address, some_keys, listener.allow_unauthenticated).map_err(|error| problems.push(error.to_string()));
+        let tls = listener.tls.as_ref().map(Tls::load).transpose().map_err(|error| problems.push(format!("{setting}.tls: {error}")));
+        Some(DoorAccess { address, policy: policy.ok()?, tls: tls.ok()? })
+    };
+    let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
+    let api = door("serve.api", config.serve.api_address(), &config.serve.api);
+    match (keys, ingest, api) {
+        (Ok(keys), Some(ingest), Some(api)) => Ok(Access { keys, doors: [ingest, api] }),
+        _ => Err(problems.into_iter().map(|what| ConfigProblem { place: "serve".to_owned(), what }).collect()),
+    }
+}
+
+/// Builds and starts everything.
+pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
+    serve::tls::install_crypto();
+    let access = access(&config).map_err(StartError::Configuration)?;
+    let prepared =
+        reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
+    for warning in &prepared.warnings {
+        tracing::warn!(%warning, "odd rule");
+    }
+
+    let registry = Registry::new(&config.log);
+    let metrics = Arc::new(Metrics::register(&registry));
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
+    let starting = readiness.hold("starting");
+
+    // What the store remembers, and what the rules change about it: a start with other rules is a reload.
+    let (store, mut writer) =
+        store::open(&config.store_path(), &config.store, clock.clone(), store::Metrics::register(registry.recorder()))?;
+    let age = config.store.request_age.0;
+    let repeats = Repeats::new(usize::try_from(config.store.max_requests).unwrap_or(usize::MAX), age);
+    for (digest, at) in store.requests_since(clock.now().minus(age))? {
+        repeats.restore(digest, at);
+    }
+    let (names, update) = reload::follow(&writer.known_rules()?, prepared.detector.rules());
+    writer.commit(&store::Commit { rules: Some(update.clone()), ..store::Commit::default() })?;
+    let mut grouper = Grouper::new(&config.group, writer.next_row()?);
+    grouper.restore_unpublished(writer.unpublished()?);
+
+    // The way of a batch: intake, commit loop.
+    let (work, waiting) = mpsc::channel(commit_loop::QUEUE);
+    let in_force = Arc::new(ArcSwap::from_pointee(InForce { detector: prepared.detector, names }));
+    let pipeline = Pipeline {
+        in_force: Arc::clone(&in_force),
+        repeats,
+        group: config.group.clone(),
+        cluster: config.cluster.clone(),
+        storm: StormGuard::new(&config.group.storm),
+        work: work.clone(),
+        clock: clock.clone(),
+        metrics: Arc::clone(&metrics),
+        scratch: ScratchPool::default(),
+    };
+    let commits = CommitLoop {
+        writer,
+        grouper,
+        clock: clock.clone(),
+        readiness: readiness.clone(),
+        shutdown: shutdown.clone(),
+        metrics: Arc::clone(&metrics),
+        rules: (Generation(1), update.clone()),
+        more_to_remove: false,
+    };
+    let commits = thread::Builder::new().name("commit".to_owned()).spawn({
+        let shutdown = shutdown.clone();
+        move || run_commits(commits, waiting, &shutdown)
+    })?;
+
+    // Who asks and who is answered.
+    let good = Reload { ok: true, at: clock.now(), generation: Generation(1), problems: Vec::new() };
+    let first = in_force.load_full();
+    metrics.rules_in_force(first.detector.rules());
+    let view = RulesView::new(reload::status(&first, config.detect.engine.as_str(), good));
+    let (reloader, reload_requests) = serve::Reloader::channel();
+    let keeper = RuleKeeper {
+        config: config.rules.clone(),
+        detect: config.detect.clone(),
+        in_force,
+        view: view.clone(),
+        work,
+        clock: clock.clone(),
+        metrics: Arc::clone(&metrics),
+        known: update.known,
+        tried: Some(prepared.digest),
+    };
+    let serve_metrics = ServeMetrics::new(&registry);
+    let collect_metrics = Arc::new(collect::Metrics::register(registry.recorder()));
+    let doors = Doors {
+        config: config.collect.clone(),
+        intake: pipeline.intake(),
+        budget: Budget::new(config.collect.memory.bytes()),
+        readiness: readiness.clone(),
+        clock: clock.clone(),
+        metrics: collect_metrics,
+        digest_seed: store.digest_seed(),
+    };
+    let totals = Arc::clone(&metrics);
+    let handles = Handles {
+        store: store.clone(),
+        rules: view,
+        reload: reloader,
+        totals: TotalsView::new(move || totals.totals()),
+        readiness: readiness.clone(),
+        registry: registry.clone(),
+        clock: clock.clone(),
+        started: clock.now(),
+        shutdown: shutdown.clone(),
+    };
+    let [ingest, api] = access.doors;
+    let ingest_guard = Guard::new("ingest", ingest.policy, access.keys.clone(), auth::ingest_need, serve_metrics.clone());
+    let api_guard = Guard::new("api", api.policy, access.keys.clone(), auth::api_need, serve_metrics.clone());
+    let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
+    let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
+
+    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
+    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
+    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
+    let ingest_listener =
+        ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
+    let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
+    let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
+    let urls = (url(&ingest_listener), url(&api_listener));
+
+    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls)] {
+        if let Some(tls) = tls {
+            api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
+        }
+    }
+    if access.keys.from_files() {
+        let keys = access.keys;
+        let reload = move || keys.reload().map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
+    }
+    api_runtime.spawn({
+        let registry = registry.clone();
+        async move { registry.upkeep().await }
+    });
+    api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
+    let router = ingest_router.clone();
+    let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
+    let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    drop(starting);
+    tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
+
+    Ok(App {
+        urls,
+        store,
+        registry,
+        shutdown,
+        readiness,
+        router,
+        rules: Arc::clone(first.detector.rules()),
+        ingest: (ingest_runtime, ingest_server),
+        api: (api_runtime, api_server),
+        commits,
+    })
+}
+
+/// The body of the commit thread. When it ends early, nothing can be taken any more: the process stops.
+fn run_commits(commits: CommitLoop, waiting: mpsc::Receiver<Work>, shutdown: &Shutdown) -> Result<(), StoreError> {
+    /// Begins the shutdown also when the loop panics.
+    struct Last<'s>(&'s Shutdown);
+    impl Drop for Last<'_> {
+        fn drop(&mut self) {
+            self.0.begin();
+        }
+    }
+    let _last = Last(shutdown);
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without I/O needs nothing from the system");
+    let ended = runtime.block_on(commits.run(waiting));
+    if let Err(error) = &ended {
+        tracing::error!(%error, "the store failed, stopping");
+    }
+    ended
+}

@@ -1,0 +1,235 @@
+//! What the user typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Log streams in, typed error events out.
+///
+/// Without a command: `run`.
+#[derive(Debug, Parser)]
+#[command(name = "kube-sentinel", disable_version_flag = true, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// Configuration file [default: /etc/kube-sentinel/config.yaml where it exists, else built-in defaults].
+    #[arg(long, global = true, value_name = "FILE", env = "KUBE_SENTINEL_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Rule file or folder, may be given several times; replaces the configured ones.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) rules: Vec<PathBuf>,
+
+    /// Folder of the event store; replaces the configured one.
+    #[arg(long, global = true, value_name = "DIR", env = "KUBE_SENTINEL_DATA")]
+    pub(super) data: Option<PathBuf>,
+
+    /// Least level of log lines: debug, info, warn or error.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+
+    /// Print the version and stop.
+    #[arg(long)]
+    pub(super) version: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take logs in, keep their error events, answer queries (the default).
+    Run,
+    /// Scan log files or standard input with the rules, offline.
+    Scan(ScanArgs),
+    /// List the events of a running process, or follow them.
+    Events(EventsArgs),
+    /// Check, test, explain and list rules.
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Check or print the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Copy the event store to a file while it is in use.
+    Backup {
+        /// File to write; must not exist.
+        file: PathBuf,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// `scan`
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    /// Files to read: CRI, plain or JSON lines, recognised by their first line. `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// How to write what was found.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+
+    /// Where to write it [default: standard output].
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Stay and print every change as it is committed.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+
+    /// With --follow: begin after this sequence number instead of now; 0 is the oldest that is kept.
+    #[arg(long, value_name = "SEQ", requires = "follow")]
+    pub(super) after: Option<u64>,
+
+    /// Address of the API [default: the configured one].
+    #[arg(long, value_name = "URL")]
+    pub(super) server: Option<String>,
+
+    /// File that holds an API key.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+
+    /// PEM file of the authority that signed the server's certificate.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+
+    /// Only this namespace.
+    #[arg(long)]
+    pub(super) namespace: Option<String>,
+
+    /// Only this rule.
+    #[arg(long)]
+    pub(super) rule: Option<String>,
+
+    /// Only this priority, P1 to P4 (with --follow: this one and more urgent ones).
+    #[arg(long)]
+    pub(super) priority: Option<String>,
+
+    /// Also events that are below their rule's threshold.
+    #[arg(long)]
+    pub(super) pending: bool,
+
+    /// How to write them.
+    #[arg(long, value_enum, default_value_t = EventFormat::Text)]
+    pub(super) format: EventFormat,
+}
+
+/// `rules`
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Report every problem of the rule files.
+    Check,
+    /// Run every rule's samples against the whole set.
+    Test,
+    /// Say what becomes of one line, and why.
+    Explain {
+        /// The line as it stands in the log.
+        #[arg(long)]
+        line: String,
+        /// Labels of its stream, such as namespace=shop; may be given several times.
+        #[arg(long = "label", value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+    },
+    /// List the rules in force.
+    List {
+        /// Say which rules are expensive, and why.
+        #[arg(long)]
+        cost: bool,
+    },
+    /// Print the JSON schema of rule files, for editors.
+    Schema,
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Do everything that `run` does before it opens a socket, and report every problem.
+    Check,
+    /// Print the configuration in force, secrets masked.
+    Print,
+    /// Print the JSON schema of the configuration, for editors.
+    Schema,
+}
+
+/// Output of `scan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line for each event, and a summary.
+    Text,
+    /// A JSON object for each event.
+    Json,
+    /// Length-delimited kube_sentinel.v1.ErrorEvent messages.
+    Protobuf,
+}
+
+/// Output of `events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum EventFormat {
+    /// A line for each event.
+    Text,
+    /// A JSON object for each event.
+    Json,
+}
+
+/// Turns the single-dashed flags of the program that this one replaces into double-dashed ones.
+pub(super) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const OLD: [&str; 4] = ["config", "rules", "version", "log-level"];
+    args.map(|arg| {
+        let old = arg.to_str().and_then(|text| text.strip_prefix('-')).filter(|text| {
+            let name = text.split('=').next().unwrap_or_default();
+            OLD.contains(&name)
+        });
+        match old {
+            Some(rest) => OsString::from(format!("--{rest}")),
+            None => arg,
+        }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_two_dashes(args.iter().map(OsString::from)))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn single_dashed_flags_of_old_are_understood() {
+        let cli = parse(&["kube-sentinel", "-config", "a.yaml", "-rules=b.yaml", "-log-level", "debug"]).expect("old flags");
+        assert_eq!(cli.common.config, Some(PathBuf::from("a.yaml")));
+        assert_eq!(cli.common.rules, [PathBuf::from("b.yaml")]);
+        assert_eq!(cli.common.log_level.as_deref(), Some("debug"));
+        assert!(parse(&["kube-sentinel", "-version"]).expect("old flag").common.version);
+    }
+
+    #[test]
+    fn standard_input_is_a_file_called_dash() {
+        let cli = parse(&["kube-sentinel", "scan", "-"]).expect("a dash");
+        assert!(matches!(cli.command, Some(Command::Scan(args)) if args.files == [PathBuf::from("-")]));
+    }
+}

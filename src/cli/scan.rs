@@ -1,0 +1,121 @@
+//! `scan`: the events of files, offline.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use prost::Message;
+
+use crate::app::{self, Overrides, Rulebook, Scanner, Totals};
+use crate::model::ErrorEvent;
+use crate::serve;
+
+use super::args::{Format, ScanArgs};
+use super::output::printable;
+use super::{FINE, PROBLEMS, USAGE};
+
+/// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
+pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
+    let book = match app::load_config(overrides).map(|loaded| Rulebook::load(&loaded.config)) {
+        Ok(Ok(book)) => book,
+        Ok(Err(problems)) | Err(problems) => return super::output::problems(&problems, USAGE),
+    };
+    let mut scanner = Scanner::new(&book);
+    let progress = progress(&args.files);
+    let mut faults = Vec::new();
+    for file in &args.files {
+        let scanned = open(file).and_then(|input| {
+            scanner.scan(&file.to_string_lossy(), input, |totals| {
+                progress.set_position(totals.bytes);
+                progress.set_message(format!("{} hits", totals.hits));
+                true
+            })
+        });
+        if let Err(error) = scanned {
+            faults.push(format!("{}: {error}", file.display()));
+        }
+    }
+    let elapsed = progress.elapsed();
+    progress.finish_and_clear();
+
+    match &args.output {
+        Some(path) => {
+            let file = File::create(path).map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
+            write_events(BufWriter::new(file), &scanner.events(), args.format)?;
+        }
+        None => write_events(BufWriter::new(io::stdout().lock()), &scanner.events(), args.format)?,
+    }
+    summarise(scanner.totals(), scanner.events().len(), elapsed)?;
+    if faults.is_empty() { Ok(FINE) } else { super::output::problems(&faults, PROBLEMS) }
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    if path.as_os_str() == "-" { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
+}
+
+/// A bar on a terminal: bytes, rate, hits, time left. Nothing elsewhere. Without a known length there is no time left to tell.
+fn progress(files: &[std::path::PathBuf]) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let lengths: Option<u64> =
+        files.iter().map(|file| std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())).sum();
+    let (bar, template) = match lengths {
+        Some(total) => (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {msg}  {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {bytes}  {binary_bytes_per_sec}  {msg}"),
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style)
+}
+
+fn write_events(mut out: impl Write, events: &[&ErrorEvent], format: Format) -> anyhow::Result<()> {
+    for event in events {
+        match format {
+            Format::Text => writeln!(
+                out,
+                "{} {:>8}x  {}  {}  {}",
+                event.priority,
+                event.head.count,
+                event.rule,
+                where_from(event),
+                printable(&event.message)
+            )?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string(&serve::EventJson::from(*event))?)?,
+            Format::Protobuf => out.write_all(&serve::convert::event(event).encode_length_delimited_to_vec())?,
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn where_from(event: &ErrorEvent) -> String {
+    match (&*event.workload.namespace, event.labels.get("filename")) {
+        ("", Some(file)) => file.to_owned(),
+        ("", None) => event.workload.name.to_string(),
+        (namespace, _) => format!("{namespace}/{}", event.workload.name),
+    }
+}
+
+fn summarise(totals: &Totals, events: usize, elapsed: Duration) -> io::Result<()> {
+    let megabytes = totals.bytes as f64 / 1e6;
+    let mut out = io::stderr().lock();
+    writeln!(
+        out,
+        "{} lines, {megabytes:.1} MB in {:.2} s ({:.0} MB/s): {} hits, {events} events",
+        totals.lines,
+        elapsed.as_secs_f64(),
+        megabytes / elapsed.as_secs_f64().max(1e-9),
+        totals.hits
+    )?;
+    for (count, what) in [
+        (totals.cut, "lines were longer than 1 MiB and were cut"),
+        (totals.unlisted, "hits belong to events beyond the first 100000 and are not listed"),
+    ] {
+        if count > 0 {
+            writeln!(out, "{count} {what}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What fuzzing found once is found by the ordinary tests for ever.
+
+use std::fs;
+use std::path::Path;
+
+use kube_sentinel::fuzzing;
+
+type Target = fn(&[u8]);
+
+const TARGETS: [(&str, Target); 9] = [
+    ("loki_protobuf", fuzzing::loki_protobuf),
+    ("loki_json", fuzzing::loki_json),
+    ("label_text", fuzzing::label_text),
+    ("inflate", fuzzing::inflate),
+    ("rule_file", fuzzing::rule_file),
+    ("mask", fuzzing::mask),
+    ("redact", fuzzing::redact),
+    ("message", fuzzing::message),
+    ("detect_differential", fuzzing::detect_differential),
+];
+
+#[test]
+fn every_kept_input_of_every_fuzz_target_passes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    for (name, target) in TARGETS {
+        assert!(root.join(format!("fuzz_targets/{name}.rs")).is_file(), "{name} has no target");
+        let inputs = fs::read_dir(root.join("regressions").join(name)).expect("a folder of kept inputs");
+        let mut replayed = 0;
+        for input in inputs {
+            target(&fs::read(input.expect("a readable entry").path()).expect("a readable input"));
+            replayed += 1;
+        }
+        assert!(replayed > 0, "{name} has no kept input");
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_replayed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    for entry in fs::read_dir(root).expect("the targets") {
+        let path = entry.expect("a readable entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name} is not replayed");
+    }
+}
