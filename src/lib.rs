@@ -4,6 +4,7 @@
 //! `serve` and `store`; `rules` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
 //! who may import whom, and `tests/it/tidy.rs` holds it.
 
+pub mod detect;
 pub mod flow;
 pub mod model;
 pub mod rules;

@@ -100,6 +100,38 @@ pub struct RuleSet {
     default_rule: Option<RuleId>,
 }
 
+impl Rule {
+    /// A rule with a name and a pattern and nothing else, for tests and benchmarks.
+    ///
+    /// # Panics
+    /// When the pattern does not compile.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test(name: &str, pattern: &str) -> Self {
+        Self {
+            id: RuleId(0),
+            name: RuleName::new(name),
+            formerly: Vec::new(),
+            description: None,
+            runbook: None,
+            priority: Priority::P3,
+            pattern: Some(Pattern::try_new(pattern).expect("a pattern in a test compiles")),
+            keywords: None,
+            keyword_list: Vec::new(),
+            exclude: Vec::new(),
+            selector: Selector::default(),
+            continues: false,
+            count: 1,
+            window: Duration::from_secs(60),
+            by: Vec::new(),
+            remediation: Remediation { action: "none".to_owned(), params: BTreeMap::new(), cooldown: Duration::from_secs(300) },
+            samples: Samples::default(),
+            file: "test".to_owned(),
+            line: 1,
+        }
+    }
+}
+
 impl RuleSet {
     /// Numbers the rules in order. With `store_unmatched`, lines that meet no rule meet the rule called [`DEFAULT_RULE`], which must then be
     /// the last one.

@@ -1,1 +1,3 @@
 //! The one integration test binary: one module for each subject.
+
+mod corpus;

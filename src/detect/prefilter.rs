@@ -1,0 +1,275 @@
+//! From bytes to candidates: pairs of line and rule that have to be confirmed.
+//!
+//! The literals of all rules are searched in the whole stretch of lines at once, framing between the lines included; a literal that does not
+//! lie inside one line is dropped. Rules without a literal are searched line by line.
+//!
+//! INVARIANT: no pair that `confirm` would accept is missing.
+//!
+//! A match may be in the line without its literal in exactly two ways, and both are looked for. `(?i)k` and `(?i)s` match U+212A and U+017F;
+//! and a decoded message may hold a character that the raw line spells `\u00XX`. Such a line is searched once more as it would be spelled
+//! without that. It costs a copy of the line, so that a sender who escapes everything cannot slow us down.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use memchr::memchr2;
+use memchr::memmem::{self, Finder};
+use regex_syntax::hir::Hir;
+
+use crate::model::{Block, Line, RuleId, message};
+use crate::rules::{Pattern, Rule, RuleSet};
+
+use super::BuildError;
+use super::config::DetectConfig;
+use super::confirm::Subjects;
+use super::engine::{self, Engine};
+use super::lazy::{GaveUp, LazyDfa};
+use super::literals::{self, ExpensiveReason, Literal, Required, required};
+use super::scratch::{Candidate, DfaScratch, Scratch};
+
+/// What each rule is searched by.
+pub(super) struct Plan {
+    /// By rule. The rule that matches by absence has no literals and no reason.
+    by_rule: Vec<Result<Vec<Literal>, ExpensiveReason>>,
+    /// All different literals.
+    literals: Vec<Literal>,
+    /// By literal.
+    targets: Vec<Target>,
+}
+
+/// A plan with the machines to carry it out.
+pub(super) struct Prefilter {
+    targets: Vec<Target>,
+    engine: Option<Box<dyn Engine>>,
+    lazy: Option<LazyDfa>,
+    escape: Finder<'static>,
+}
+
+/// What a literal leads to.
+#[derive(Debug, Clone)]
+struct Target {
+    /// Of the literal, in bytes.
+    length: usize,
+    /// The rules that it makes candidates of, and whether it proves their pattern.
+    rules: Vec<(RuleId, bool)>,
+}
+
+/// KELVIN SIGN, which folds to `k`.
+const KELVIN: &[u8] = "\u{212a}".as_bytes();
+
+/// LATIN SMALL LETTER LONG S, which folds to `s`.
+const LONG_S: &[u8] = "\u{17f}".as_bytes();
+
+/// Finds the line of an offset, best when offsets ascend.
+struct LineMap<'a> {
+    lines: &'a [Line],
+    at: usize,
+}
+
+impl Plan {
+    pub(super) fn new(rules: &RuleSet) -> Self {
+        let mut targets: BTreeMap<Literal, Target> = BTreeMap::new();
+        let mut by_rule = Vec::with_capacity(rules.rules().len());
+        for rule in rules.rules() {
+            let by = if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
+            if let Ok(Some(required)) = &by {
+                for literal in &required.literals {
+                    let target = Target { length: literal.text().len(), rules: Vec::new() };
+                    targets.entry(literal.clone()).or_insert(target).rules.push((rule.id, required.proves));
+                }
+            }
+            by_rule.push(by.map(|required| required.map(|required| required.literals).unwrap_or_default()));
+        }
+        let (literals, targets) = targets.into_iter().unzip();
+        Self { by_rule, literals, targets }
+    }
+
+    pub(super) fn of(&self, rule: RuleId) -> Result<&[Literal], ExpensiveReason> {
+        self.by_rule[rule.index()].as_deref().map_err(|reason| *reason)
+    }
+
+    pub(super) fn expensive(&self) -> impl Iterator<Item = (RuleId, ExpensiveReason)> {
+        self.by_rule.iter().enumerate().filter_map(|(at, by)| by.as_ref().err().map(|reason| (RuleId(at as u32), *reason)))
+    }
+}
+
+impl Prefilter {
+    /// `None` for the engine that needs no candidates.
+    pub(super) fn try_new(plan: &Plan, rules: &RuleSet, config: &DetectConfig) -> Result<Option<Self>, BuildError> {
+        let Some(engine) = engine::build(config.engine, &plan.literals)? else { return Ok(None) };
+        let expressions: Vec<_> = plan.expensive().map(|(id, _)| (id, expression(rules.rule(id)))).collect();
+        let lazy = if expressions.is_empty() {
+            None
+        } else {
+            Some(LazyDfa::try_new(expressions, config.dfa_cache.bytes()).map_err(BuildError::LazyDfa)?)
+        };
+        let engine = (!plan.literals.is_empty()).then_some(engine);
+        Ok(Some(Self { targets: plan.targets.clone(), engine, lazy, escape: Finder::new("\\u") }))
+    }
+
+    pub(super) fn scratch(&self) -> Option<DfaScratch> {
+        self.lazy.as_ref().map(LazyDfa::scratch)
+    }
+
+    /// Number of literals in the bytes: the search alone, without lines, rules and patterns.
+    pub(super) fn count(&self, bytes: &[u8], scratch: &mut Scratch) -> usize {
+        let mut count = 0;
+        if let Some(engine) = &self.engine {
+            self.find_odd(bytes, &mut scratch.odd);
+            engine.find(bytes, &mut |_, _| count += 1);
+        }
+        count
+    }
+
+    /// Appends all candidates of these lines, in any order and some of them twice.
+    pub(super) fn candidates(&self, block: &Block, range: Range<usize>, scratch: &mut Scratch) {
+        let lines = &block.lines()[range.clone()];
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
+        if let Some(engine) = &self.engine {
+            let base = first.start as usize;
+            let bytes = &block.bytes()[base..last.end as usize];
+            let mut map = LineMap { lines, at: 0 };
+            engine.find(bytes, &mut |literal, start| {
+                let start = base + start;
+                let line = map.line_of(start);
+                if start + self.targets[literal].length <= lines[line].end as usize {
+                    self.propose(literal, range.start + line, true, &mut scratch.candidates);
+                }
+            });
+            self.find_odd(bytes, &mut scratch.odd);
+            self.search_odd(&**engine, block, range.clone(), scratch);
+        }
+        if let (Some(lazy), Some(dfa)) = (&self.lazy, &mut scratch.dfa) {
+            let clears = dfa.cache.clear_count();
+            for (at, line) in lines.iter().enumerate() {
+                search_lazy(lazy, range.start + at, block.text(line), dfa, &mut scratch.candidates);
+            }
+            scratch.counts.dfa_cache_clears += dfa.cache.clear_count().saturating_sub(clears) as u64;
+        }
+    }
+
+    /// `stands`: the literal is in the raw line, letter by letter.
+    fn propose(&self, literal: usize, line: usize, stands: bool, candidates: &mut Vec<Candidate>) {
+        for (rule, proves) in &self.targets[literal].rules {
+            let candidate = Candidate::new(line, *rule, *proves && stands);
+            // In a storm one literal is found again and again; the rest of the repeats goes after sorting.
+            if candidates.last() != Some(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+    }
+
+    /// Offsets of what makes a line odd, in ascending order: the two letters that fold to ASCII, and escapes of what needs none.
+    fn find_odd(&self, bytes: &[u8], odd: &mut Vec<usize>) {
+        odd.clear();
+        odd.extend(self.escape.find_iter(bytes).filter(|at| message::unicode_escape(&bytes[*at..]).is_some_and(hides_literal)));
+        // PERF: most blocks are ASCII, and to know that is cheaper than one search.
+        if !bytes.is_ascii() {
+            odd.extend(memmem::find_iter(bytes, KELVIN).chain(memmem::find_iter(bytes, LONG_S)));
+        }
+        odd.sort_unstable();
+    }
+
+    /// Searches odd lines as they would be spelled without oddities.
+    fn search_odd(&self, engine: &dyn Engine, block: &Block, range: Range<usize>, scratch: &mut Scratch) {
+        let lines = &block.lines()[range.clone()];
+        let base = lines[0].start as usize;
+        let Scratch { candidates, respelled, odd, counts, .. } = scratch;
+        let mut map = LineMap { lines, at: 0 };
+        let mut last = None;
+        for offset in odd.iter() {
+            let line = map.line_of(base + offset);
+            if last == Some(line) || base + offset >= lines[line].end as usize {
+                continue;
+            }
+            last = Some(line);
+            counts.exact_lines += 1;
+            let raw = block.text(&lines[line]);
+            let decoded = message::decode(raw);
+            for subject in [Some(raw), decoded.as_deref()].into_iter().flatten() {
+                respell(subject, respelled);
+                // What was respelled proves nothing: a pattern may tell `k` from U+212A.
+                engine.find(respelled, &mut |literal, _| self.propose(literal, range.start + line, false, candidates));
+            }
+        }
+    }
+}
+
+impl LineMap<'_> {
+    /// The last line that starts at or before an offset; the first one starts there at the latest.
+    fn line_of(&mut self, offset: usize) -> usize {
+        let starts_behind = |line: &Line| line.start as usize > offset;
+        // Literals are found by a gram inside of them, so offsets may go back a little.
+        while self.at > 0 && starts_behind(&self.lines[self.at]) {
+            self.at -= 1;
+        }
+        let mut step = 1;
+        while self.lines.get(self.at + step).is_some_and(|line| !starts_behind(line)) {
+            self.at += step;
+            step *= 2;
+        }
+        let end = self.lines.len().min(self.at + step);
+        self.at += self.lines[self.at + 1..end].partition_point(|line| !starts_behind(line));
+        self.at
+    }
+}
+
+/// The expression that stands for a rule: every line that the rule matches holds it, raw or decoded.
+fn expression(rule: &Rule) -> Hir {
+    rule.pattern.as_ref().or(rule.keywords.as_ref()).map_or_else(Hir::empty, |part| part.hir())
+}
+
+/// The cheaper literals of pattern and keywords, as a line needs both.
+fn required_of(rule: &Rule) -> Result<Required, ExpensiveReason> {
+    let by = |part: &Pattern| required(&part.hir());
+    match (&rule.pattern, &rule.keywords) {
+        (None, None) => Err(ExpensiveReason::MatchesEmpty),
+        (Some(part), None) | (None, Some(part)) => by(part),
+        (Some(pattern), Some(keywords)) => {
+            let better = match (by(pattern), by(keywords)) {
+                (Ok(left), Ok(right)) => Ok(if left.cost <= right.cost { left } else { right }),
+                (left, right) => left.or(right),
+            };
+            // A literal proves one of the two parts at most.
+            better.map(|required| Required { proves: false, ..required })
+        }
+    }
+}
+
+/// True for what could stand in a literal or folds to it, and so could be missed when it is escaped.
+fn hides_literal(unit: u16) -> bool {
+    match u8::try_from(unit) {
+        Ok(byte) => literals::unescaped(byte),
+        Err(_) => matches!(unit, 0x212a | 0x17f),
+    }
+}
+
+/// Copies a subject with the two odd letters as those that they fold to.
+fn respell(subject: &[u8], into: &mut Vec<u8>) {
+    into.clear();
+    let mut rest = subject;
+    while let Some(at) = memchr2(KELVIN[0], LONG_S[0], rest) {
+        into.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let (letter, length) = match rest {
+            _ if rest.starts_with(KELVIN) => (b'k', KELVIN.len()),
+            _ if rest.starts_with(LONG_S) => (b's', LONG_S.len()),
+            _ => (rest[0], 1),
+        };
+        into.push(letter);
+        rest = &rest[length..];
+    }
+    into.extend_from_slice(rest);
+}
+
+/// Proposes the rules without a literal whose expression is in the line or in its message.
+fn search_lazy(lazy: &LazyDfa, line: usize, raw: &[u8], scratch: &mut DfaScratch, candidates: &mut Vec<Candidate>) {
+    let subjects = Subjects::of(raw);
+    for subject in [Some(subjects.raw()), subjects.message()].into_iter().flatten() {
+        let found = lazy.search(subject, scratch, |rule| candidates.push(Candidate::new(line, rule, false)));
+        if let Err(GaveUp) = found {
+            candidates.extend(lazy.rules().iter().map(|rule| Candidate::new(line, *rule, false)));
+            return;
+        }
+    }
+}
