@@ -1,6 +1,7 @@
 //! The one integration test binary: one module for each subject.
 
 mod api;
+mod corpus;
 mod crash;
 mod feed;
 mod golden;
