@@ -192,14 +192,8 @@ impl Door {
             return Ok(answer);
         }
         let lines = block.lines().len() as u64;
-        let batch = Batch {
-            tenant: order.tenant,
-            source: SourceName::LokiPush,
-            received: order.received,
-            block,
-            digest,
-            lease: room.into_lease(),
-        };
+        let batch =
+            Batch { tenant: order.tenant, source: SourceName::LokiPush, received: order.received, block, digest, lease: room.into_lease() };
         let patience = self.doors.config.answer_timeout.0;
         let door = Arc::clone(&self);
         let taking = KeepGoing(Some(Box::pin(async move {

@@ -48,7 +48,11 @@ impl Metrics {
         names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
         names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
         names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
-        names.counter("kube_sentinel_collect_lines_refused_total", Unit::Count, "Received lines of requests that were not taken in the end.");
+        names.counter(
+            "kube_sentinel_collect_lines_refused_total",
+            Unit::Count,
+            "Received lines of requests that were not taken in the end.",
+        );
         names.counter("kube_sentinel_collect_labels_lenient_total", Unit::Count, "Label texts that only the lenient parser could read.");
         names.counter("kube_sentinel_collect_label_cache_misses_total", Unit::Count, "Label texts that had to be parsed.");
         names.gauge("kube_sentinel_collect_budget_used_bytes", Unit::Bytes, "Memory that requests in flight hold.");

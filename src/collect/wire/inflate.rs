@@ -75,7 +75,10 @@ pub fn unsnappy(body: &[u8], block: &mut Block, limits: Limits, room: &mut Room)
     let broken = |e: snap::Error| DecodeError::Compressed { coding: "snappy", reason: e.to_string() };
     let length = snap::raw::decompress_len(body).map_err(broken)?;
     if length / SNAPPY_MOST > body.len() {
-        return Err(DecodeError::Compressed { coding: "snappy", reason: format!("{} bytes cannot hold the {length} they claim", body.len()) });
+        return Err(DecodeError::Compressed {
+            coding: "snappy",
+            reason: format!("{} bytes cannot hold the {length} they claim", body.len()),
+        });
     }
     limits.check(length)?;
     room.set_buffers(room.buffers() + length)?;

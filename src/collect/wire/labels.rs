@@ -311,9 +311,33 @@ mod tests {
         assert!(matches!(parse(r#"{a="1",a="2"}"#), Err(LabelError::Duplicate(_))));
         assert!(matches!(parse(r#"up{__name__="down"}"#), Err(LabelError::Duplicate(_))));
         let bad = [
-            "", "{", "}", "up", "{a}", "{a=}", "{a=1}", r#"{a="1""#, r#"{a="1"} x"#, r#"{a="1" b="2"}"#, r#"{,}"#, r#"{a="1",,}"#,
-            r#"{a=~"1"}"#, r#"{a!="1"}"#, r#"{a!~"1"}"#, r#"{my.label="x"}"#, r#"{1a="x"}"#, r#"{a="\q"}"#, r#"{a="\x4"}"#,
-            r#"{a="\777"}"#, r#"{a="\08"}"#, r#"{a="\ud800"}"#, r#"{a="\u+041"}"#, "{a=\"\n\"}", r#"{a="\"#, "{a=`x", r#"{"a"}"#,
+            "",
+            "{",
+            "}",
+            "up",
+            "{a}",
+            "{a=}",
+            "{a=1}",
+            r#"{a="1""#,
+            r#"{a="1"} x"#,
+            r#"{a="1" b="2"}"#,
+            r#"{,}"#,
+            r#"{a="1",,}"#,
+            r#"{a=~"1"}"#,
+            r#"{a!="1"}"#,
+            r#"{a!~"1"}"#,
+            r#"{my.label="x"}"#,
+            r#"{1a="x"}"#,
+            r#"{a="\q"}"#,
+            r#"{a="\x4"}"#,
+            r#"{a="\777"}"#,
+            r#"{a="\08"}"#,
+            r#"{a="\ud800"}"#,
+            r#"{a="\u+041"}"#,
+            "{a=\"\n\"}",
+            r#"{a="\"#,
+            "{a=`x",
+            r#"{"a"}"#,
         ];
         for text in bad {
             assert!(matches!(parse(text), Err(LabelError::Syntax { .. })), "{text:?} gave {:?}", parse(text));

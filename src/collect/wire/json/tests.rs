@@ -40,9 +40,10 @@ fn the_present_shape_is_read_as_loki_reads_it() {
         (values(r#"[["5","two\nlines \u00e9 \"q\""]]"#), &["5 {a=\"1\"} two\nlines é \"q\""]),
         (values(r#"[["0","x"],["-5","y"]]"#), &["1800000000000000000 {a=\"1\"} x", "-5 {a=\"1\"} y"]),
         (r#"{"streams":[{"values":[["5","x"]],"stream":{"a":"1","b":""}}]}"#.into(), &["5 {a=\"1\"} x"]),
-        (r#"{"streams":[{"stream":{"a":1,"b":true,"c":null,"d":-2,"e":1.5},"values":[["5","x"]]}]}"#.into(), &[
-            "5 {a=\"1\", b=\"true\", c=\"null\", d=\"-2\", e=\"1.5\"} x",
-        ]),
+        (
+            r#"{"streams":[{"stream":{"a":1,"b":true,"c":null,"d":-2,"e":1.5},"values":[["5","x"]]}]}"#.into(),
+            &["5 {a=\"1\", b=\"true\", c=\"null\", d=\"-2\", e=\"1.5\"} x"],
+        ),
         (r#"{"streams":[{"stream":{"a":"1","a":"2"},"values":[["5","x"]]}]}"#.into(), &["5 {a=\"2\"} x"]),
         (r#"{"more":{"a":[1]},"streams":[null,{"stream":{"a":"1"},"x":1,"values":[["5","x"]]}]}"#.into(), &["5 {a=\"1\"} x"]),
         (r#"{"streams":[]}"#.into(), &[]),
@@ -114,7 +115,8 @@ fn the_shape_before_is_read_where_it_may_come() {
 
 #[test]
 fn what_cannot_be_read_is_dropped_alone_and_counted() {
-    let (lines, counts) = read(values(r#"[["soon","x"],["99999999999999999999","y"],["5","z"]]"#).as_bytes(), Shapes::Present).expect("read");
+    let (lines, counts) =
+        read(values(r#"[["soon","x"],["99999999999999999999","y"],["5","z"]]"#).as_bytes(), Shapes::Present).expect("read");
     assert_eq!(lines, ["5 {a=\"1\"} z"]);
     assert_eq!((counts.lines, counts.bad_entries), (3, 2));
 
