@@ -1,6 +1,6 @@
 //! The golden vectors of Loki's push protocol, byte for byte, through the door.
 
-use crate::loki_push::{Bench, Line, hex};
+use crate::door::{Bench, Line, hex};
 
 const PROTOBUF: &str = "0a410a0b7b6170703d22617069227d12130a0b0880e2cfaa0610959aef3a1204626f6f6d121d0a060881e2cfaa06
     1205626f6f6d321a0c0a03706f6412056170692d30";

@@ -1,172 +1,22 @@
 //! The Loki push door as a sender sees it.
 
-use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use http::Request;
-use http_body_util::BodyExt;
-use kube_sentinel::collect::{CollectConfig, Doors, Metrics, router};
-use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest};
-use kube_sentinel::model::{ByteSize, Refusal, Span, Timestamp};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::sync::{Notify, Semaphore};
-use tower::ServiceExt;
+use kube_sentinel::collect::CollectConfig;
+use kube_sentinel::flow::Fate;
+use kube_sentinel::model::{ByteSize, Refusal, Span};
+use tokio::sync::Semaphore;
 
-/// The time that all tests run at.
-pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
+use crate::door::{Bench, NOW, request};
 
-const SNAPPY: &[(&str, &str)] = &[("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+type Headers = &'static [(&'static str, &'static str)];
+
+const SNAPPY: Headers = &[("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
+const JSON: Headers = &[("content-type", "application/json")];
 const PUSH: &str = "/loki/api/v1/push";
-
-/// A line as the intake gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) at: i64,
-    pub(crate) labels: String,
-    pub(crate) text: String,
-}
-
-/// A door with an intake that writes down what it gets.
-pub(crate) struct Bench {
-    router: Router,
-    pub(crate) budget: Budget,
-    pub(crate) readiness: Readiness,
-    metrics: PrometheusHandle,
-    seen: Arc<Seen>,
-}
-
-struct Seen {
-    batches: Mutex<Vec<(String, Option<RequestDigest>, Vec<Line>)>>,
-    /// Fates of the next batches; `Durable` when there is none.
-    fates: Mutex<VecDeque<Fate>>,
-    /// One permit for each batch that may go on.
-    gate: Semaphore,
-    arrived: Notify,
-}
-
-pub(crate) struct Answer {
-    pub(crate) code: u16,
-    pub(crate) body: String,
-    pub(crate) headers: http::HeaderMap,
-}
-
-impl Bench {
-    pub(crate) fn new() -> Self {
-        Self::with(CollectConfig::default(), Semaphore::MAX_PERMITS)
-    }
-
-    /// A door with these settings whose intake lets `open` batches pass.
-    pub(crate) fn with(config: CollectConfig, open: usize) -> Self {
-        let seen =
-            Arc::new(Seen { batches: Mutex::default(), fates: Mutex::default(), gate: Semaphore::new(open), arrived: Notify::new() });
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let budget = Budget::new(config.memory.bytes());
-        let readiness = Readiness::default();
-        let doors = Doors {
-            config,
-            intake: intake(Arc::clone(&seen)),
-            budget: budget.clone(),
-            readiness: readiness.clone(),
-            clock: Clock::manual(NOW),
-            metrics: Arc::new(Metrics::register(&recorder)),
-            digest_seed: 7,
-        };
-        Self { router: router(doors), budget, readiness, metrics: recorder.handle(), seen }
-    }
-
-    pub(crate) async fn push(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
-        self.send(request("POST", path, headers, body)).await
-    }
-
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("a router does not fail");
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("our own body").to_bytes();
-        Answer { code: head.status.as_u16(), body: String::from_utf8(body.to_vec()).expect("text"), headers: head.headers }
-    }
-
-    /// The lines of all batches, one vector for each.
-    pub(crate) fn taken(&self) -> Vec<Vec<Line>> {
-        self.seen.batches.lock().expect("no panic").iter().map(|(_, _, lines)| lines.clone()).collect()
-    }
-
-    /// Waits until the intake has one more batch.
-    async fn arrived(&self) {
-        let patience = std::time::Duration::from_secs(30);
-        tokio::time::timeout(patience, self.seen.arrived.notified()).await.expect("a batch was not let in");
-    }
-
-    fn next_fate(&self, fate: Fate) {
-        self.seen.fates.lock().expect("no panic").push_back(fate);
-    }
-
-    /// The value of a metric by its name and labels as they are exposed.
-    fn metric(&self, sample: &str) -> f64 {
-        let text = self.metrics.render();
-        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{sample} is not in\n{text}")).parse().expect("a number")
-    }
-
-    fn counter(&self, name: &str) -> u64 {
-        self.metric(&format!("kube_sentinel_collect_{name}_total{{source=\"loki_push\"}}")) as u64
-    }
-
-    fn reason(&self, name: &str, reason: &str) -> u64 {
-        self.metric(&format!("kube_sentinel_collect_{name}_total{{source=\"loki_push\",reason=\"{reason}\"}}")) as u64
-    }
-
-    /// Every received line is scanned, refused or dropped, and all memory has come back.
-    fn settle_accounts(&self) {
-        let scanned: usize = self.taken().iter().map(Vec::len).sum();
-        let refused: u64 = Refusal::ALL.iter().map(|why| self.reason("lines_refused", why.as_str())).sum();
-        let dropped: u64 = ["bad_labels", "bad_entry", "repeated"].iter().map(|why| self.reason("lines_dropped", why)).sum();
-        assert_eq!(self.counter("lines_received"), scanned as u64 + refused + dropped);
-        assert_eq!(self.metric("kube_sentinel_loki_entries_total") as u64, self.counter("lines_received"));
-        assert_eq!(self.budget.used(), 0, "memory did not come back");
-    }
-}
-
-fn intake(seen: Arc<Seen>) -> Intake {
-    Intake::new(move |batch: Batch| {
-        let seen = Arc::clone(&seen);
-        async move {
-            let Batch { tenant, mut block, digest, lease, .. } = batch;
-            seen.arrived.notify_one();
-            seen.gate.acquire().await.expect("never closed").forget();
-            let fate = seen.fates.lock().expect("no panic").pop_front().unwrap_or(Fate::Durable);
-            if fate == Fate::Durable {
-                let lines = block.lines().iter().map(|line| Line {
-                    at: line.at.nanos(),
-                    labels: block.stream_of(line).labels().to_string(),
-                    text: String::from_utf8_lossy(block.text(line)).into_owned(),
-                });
-                let lines = lines.collect();
-                seen.batches.lock().expect("no panic").push((tenant.to_string(), digest, lines));
-            }
-            block.clear();
-            drop(lease);
-            (fate, block)
-        }
-    })
-}
-
-fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Body> {
-    let body = body.into();
-    let mut request = Request::builder().method(method).uri(path).header("content-length", body.len());
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::from(body)).expect("a request")
-}
-
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digits: String = text.split_whitespace().collect();
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect()
-}
 
 fn snappy(data: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(data).expect("short")
@@ -301,7 +151,7 @@ async fn raw_lines_have_the_time_of_receipt_and_no_digest() {
         let lines = bench.taken().concat();
         assert_eq!(lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["one", "two", "three", "four"]);
         assert!(lines.iter().all(|line| line.at == NOW.nanos() && line.labels == "{}"));
-        assert!(bench.seen.batches.lock().expect("no panic").iter().all(|(_, digest, _)| digest.is_none()));
+        assert!(bench.batches().iter().all(|(_, digest, _)| digest.is_none()));
         bench.settle_accounts();
     }
 }
@@ -326,7 +176,7 @@ async fn requests_are_told_apart_by_tenant_path_and_content() {
     ] {
         assert_eq!(bench.push(path, headers, body.clone()).await.code, 204);
     }
-    let digests: Vec<_> = bench.seen.batches.lock().expect("no panic").iter().map(|(_, digest, _)| *digest).collect();
+    let digests: Vec<_> = bench.batches().iter().map(|(_, digest, _)| *digest).collect();
     assert!(digests[0].is_some() && digests[0] == digests[1] && digests[0] == digests[2]);
     assert!((3..6).all(|at| digests[at].is_some() && digests[at] != digests[0]), "{digests:?}");
     assert_eq!(digests[6], None, "without times of their own two equal bodies are two events");
@@ -348,7 +198,7 @@ async fn the_tenant_is_read_as_loki_reads_it() {
         let headers: Vec<_> = JSON.iter().copied().chain(header.map(|value| ("X-Scope-OrgID", value))).collect();
         let answer = bench.push(PUSH, &headers, json(&["boom"])).await;
         assert_eq!(answer.code, if tenant.is_some() { 204 } else { 400 }, "{header:?}: {}", answer.body);
-        let seen: Vec<String> = bench.seen.batches.lock().expect("no panic").iter().map(|(tenant, _, _)| tenant.clone()).collect();
+        let seen: Vec<String> = bench.batches().iter().map(|(tenant, _, _)| tenant.clone()).collect();
         assert_eq!(seen, tenant.into_iter().collect::<Vec<_>>());
     }
     let bench = Bench::new();
@@ -388,7 +238,7 @@ async fn empty_and_partly_readable_pushes_are_kindly_answered_unless_strict() {
     let no_entries = snappy(&stream("{app=\"api\"}", &[]));
     let partly = snappy(&[stream("{nonsense", &[b"lost", b"lost"]), stream("{app=\"api\"}", &[b"kept"])].concat());
     let nothing = snappy(&stream("{nonsense", &[b"lost"]));
-    let cases: [(&[(&str, &str)], Vec<u8>, u16, usize); 9] = [
+    let cases: [(Headers, Vec<u8>, u16, usize); 9] = [
         (SNAPPY, empty, 422, 0),
         (SNAPPY, Vec::new(), 422, 0),
         (JSON, b"{}".to_vec(), 422, 0),
@@ -481,7 +331,7 @@ async fn with_memory_for_n_requests_exactly_n_wait_and_the_rest_is_told_to_come_
         assert_eq!((answer.code, answer.headers["retry-after"].to_str().ok()), (429, Some("1")));
     }
     assert_eq!(bench.reason("requests_refused", "busy"), 20);
-    bench.seen.gate.add_permits(N + 1);
+    bench.open(N + 1);
     for answer in waiting {
         assert_eq!(answer.await.expect("no panic"), 204);
     }
@@ -512,7 +362,7 @@ async fn a_batch_goes_on_when_its_sender_goes_away() {
 
 /// Opens the gate and waits until the one batch behind it is through.
 async fn goes_on(bench: &Bench) {
-    bench.seen.gate.add_permits(1);
+    bench.open(1);
     while bench.budget.used() > 0 {
         tokio::task::yield_now().await;
     }
