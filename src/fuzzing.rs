@@ -15,7 +15,7 @@ use crate::rules;
 
 /// A decompressed Loki push in protobuf.
 pub fn loki_protobuf(data: &[u8]) {
-    decode(Block::over(data.to_vec()), |sink| loki::decode(sink));
+    decode(Block::over(data.to_vec()), loki::decode);
 }
 
 /// A Loki push in JSON, in both shapes.
@@ -115,5 +115,21 @@ fn decode(mut block: Block, work: impl FnOnce(&mut Sink<'_>) -> Result<(), Decod
     for line in block.lines() {
         assert!(block.text(line).len() <= 64, "a line that is too long");
         assert!(!block.stream_of(line).labels().is_empty(), "a stream without labels");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            for entry in [loki_protobuf, loki_json, label_text, inflate] {
+                entry(&data);
+            }
+        }
     }
 }

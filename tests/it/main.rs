@@ -3,9 +3,11 @@
 mod api;
 mod corpus;
 mod crash;
+mod door;
 mod feed;
 mod golden;
 mod grouping;
+mod loki_push;
 mod proto;
 mod rule_files;
 mod served;
