@@ -1,11 +1,11 @@
 //! The one integration test binary: one module for each subject.
 
-//mod accounting;
+mod accounting;
 mod api;
 //mod auth;
 mod crash;
 mod durable;
-//mod end_to_end;
+mod end_to_end;
 //mod faults;
 mod feed;
 mod golden;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use kube_sentinel::proto::v1::events_client::EventsClient;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tonic::transport::{Channel, Endpoint};
 
 use super::SOON;
 
@@ -95,6 +97,12 @@ impl Client {
     pub(crate) fn figures(&self) -> Figures {
         Figures(self.get("/metrics").text)
     }
+}
+
+/// A gRPC client of the feed.
+pub(crate) async fn subscriber(client: &Client) -> EventsClient<Channel> {
+    let endpoint = Endpoint::try_from(client.api.clone()).expect("an address");
+    EventsClient::new(endpoint.connect().await.expect("the listener accepts"))
 }
 
 impl Answer {

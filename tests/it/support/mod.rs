@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub(crate) use client::{Answer, Client, Figures};
+pub(crate) use client::{Answer, Client, subscriber};
 pub(crate) use loki::{loki_push, protobuf};
-pub(crate) use program::{Program, config};
+pub(crate) use program::{Program, config, config_with_rules};
 pub(crate) use server::{Server, exit_of, with_free_ports};
 
 /// Longest wait for something that must happen; a test that needs all of it has failed.

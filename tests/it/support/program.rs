@@ -23,6 +23,15 @@ pub(crate) fn config(folder: &Path) -> Config {
     config
 }
 
+/// The same with these rules, from the file `rules.yaml` in the folder.
+pub(crate) fn config_with_rules(folder: &Path, rules: &str) -> Config {
+    let file = folder.join("rules.yaml");
+    std::fs::write(&file, rules).expect("a file");
+    let mut config = config(folder);
+    config.rules.files = vec![file];
+    config
+}
+
 impl Program {
     pub(crate) fn start(config: Config) -> Self {
         Self::start_at(config, Clock::system())
