@@ -12,6 +12,9 @@ use crate::support::{
     Client, Program, SOON, config, config_with_rules, eventually, loki_push, now, protobuf, push_body, rule_file, subscriber,
 };
 
+/// Names and values.
+type Headers<'h> = &'h [(&'h str, &'h str)];
+
 const API: [(&str, &str); 2] = [("namespace", "shop"), ("pod", "api-0")];
 
 /// Rule and count of every event.
@@ -160,7 +163,7 @@ fn a_push_in_json_protobuf_and_by_every_encoding_gives_the_same_events() {
         encoder.write_all(bytes).expect("memory");
         encoder.finish().expect("memory")
     };
-    let cases: [(&[(&str, &str)], Vec<u8>); 5] = [
+    let cases: [(Headers<'_>, Vec<u8>); 5] = [
         (&[("content-type", "application/x-protobuf")], protobuf.clone()),
         (&[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")], gzip(&protobuf)),
         (&[("content-type", "application/json")], json.clone()),

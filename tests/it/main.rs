@@ -2,11 +2,11 @@
 
 mod accounting;
 mod api;
-//mod auth;
+mod auth;
 mod crash;
 mod durable;
 mod end_to_end;
-//mod faults;
+mod faults;
 mod feed;
 mod golden;
 mod grouping;
@@ -14,7 +14,7 @@ mod overload;
 mod proto;
 mod reload;
 mod rule_files;
-//mod secrets;
+mod secrets;
 mod served;
 mod shipped_rules;
 mod store;

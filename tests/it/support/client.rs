@@ -129,9 +129,4 @@ impl Figures {
         assert!(!samples.is_empty(), "no {name} with {labels:?}");
         samples.iter().sum()
     }
-
-    /// The text as it was scraped.
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(crate) use client::{Answer, Client, subscriber};
 pub(crate) use loki::{loki_push, protobuf};
 pub(crate) use program::{Program, config, config_with_rules};
-pub(crate) use server::{Server, exit_of, with_free_ports};
+pub(crate) use server::{Server, exit_of};
 
 /// Longest wait for something that must happen; a test that needs all of it has failed.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -118,7 +118,7 @@ fn store_of(folder: &Path) -> PathBuf {
 
 /// A configuration with listeners on free ports and its store at `store`. `extra` is more of it; what it says about the sections `serve` and
 /// `store` must come first, as `serve:` and `store:` with their indented lines.
-pub(crate) fn with_free_ports(store: &Path, extra: &str) -> String {
+fn with_free_ports(store: &Path, extra: &str) -> String {
     let free = "address: 127.0.0.1:0";
     let ours = [("serve:\n", format!("  ingest: {{{free}}}\n  api: {{{free}}}\n")), ("store:\n", format!("  path: {}\n", store.display()))];
     let mut text = String::new();
