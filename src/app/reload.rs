@@ -170,8 +170,10 @@ impl RuleKeeper {
         self.known = known;
         let in_force = InForce { detector: prepared.detector, names };
         let reload = Reload { ok: true, at: self.clock.now(), generation: set.generation(), problems: Vec::new() };
-        self.view.set(status(&in_force, self.detect.engine.as_str(), reload.clone()));
+        let status = status(&in_force, self.detect.engine.as_str(), reload.clone());
+        // Whoever reads that these rules are in force may rely on it.
         self.in_force.store(Arc::new(in_force));
+        self.view.set(status);
         self.metrics.rules_in_force(&set);
         self.metrics.reloaded(true);
         for warning in &prepared.warnings {

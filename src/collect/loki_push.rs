@@ -77,9 +77,9 @@ struct Order {
 }
 
 async fn push(door: Arc<Door>, path: &'static str, takes: Takes, request: Request) -> Response {
-    let metrics = Arc::clone(&door.doors.metrics);
-    let answer = door.answer(path, takes, request).await.unwrap_or_else(|refused| refused);
-    metrics.answered(answer.status().as_u16(), answer.refusal());
+    let answer = Arc::clone(&door).answer(path, takes, request).await.unwrap_or_else(|refused| refused);
+    door.doors.metrics.answered(answer.status().as_u16(), answer.refusal());
+    door.note_budget();
     answer.into_response()
 }
 
@@ -192,6 +192,7 @@ impl Door {
             return Ok(answer);
         }
         let lines = block.lines().len() as u64;
+        self.note_budget();
         let batch =
             Batch { tenant: order.tenant, source: SourceName::LokiPush, received: order.received, block, digest, lease: room.into_lease() };
         let patience = self.doors.config.answer_timeout.0;
@@ -248,10 +249,10 @@ impl Door {
         }
         let counts = sink.counts();
         let content = if order.form == Form::Json { text } else { block.bytes() };
-        self.doors.metrics.decoded(content.len(), &counts);
         let digest = (counts.stamped > 0).then(|| self.digest(order, content));
         // From here on only the block lives.
         room.set_buffers(block.bytes().len())?;
+        self.doors.metrics.decoded(content.len(), &counts);
         Ok((counts, digest))
     }
 

@@ -75,7 +75,8 @@ impl Window {
         self.bucket_nanos
     }
 
-    /// Goes on under another name or with another width: each bucket's hits go where its middle lies.
+    /// Goes on under another name or with another width: each bucket's hits go where it begins, so that none
+    /// comes to lie behind the hits that are next.
     pub(super) fn adapt(&mut self, rule: &RuleName, bucket_nanos: i64) {
         if self.rule != *rule {
             self.rule = rule.clone();
@@ -154,9 +155,9 @@ impl Window {
     }
 }
 
-/// The bucket of another width that the middle of a bucket lies in.
+/// The bucket of another width that a bucket begins in.
 pub(super) fn rebucket(bucket: i64, from: i64, to: i64) -> i64 {
-    bucket.saturating_mul(from).saturating_add(from / 2).div_euclid(to)
+    bucket.saturating_mul(from).div_euclid(to)
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let (filter, reload) = reload::Layer::<Targets, Registry>::new(targets(level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour && !json);
+    // A line that cannot be written (standard error may be a file on a full disk) is lost. Complaining about it there would panic.
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour && !json).log_internal_errors(false);
     let lines = if json {
         lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     } else {

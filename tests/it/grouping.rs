@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use kube_sentinel::fuzzing;
 use kube_sentinel::group::template_of;
+use proptest::prelude::*;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -73,7 +75,21 @@ fn the_corpus_is_large_enough_to_mean_something() {
 #[test]
 fn the_fuzz_bodies_accept_what_they_should() {
     for data in [&b""[..], b"\xff\xfe 12", b"token=\"\\", "é".repeat(400).as_bytes()] {
-        kube_sentinel::fuzzing::mask(data);
-        kube_sentinel::fuzzing::redact(data);
+        fuzzing::mask(data);
+        fuzzing::redact(data);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_give_a_bounded_template(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fuzzing::mask(&bytes);
+    }
+
+    #[test]
+    fn any_text_of_the_bytes_that_shapes_are_made_of_gives_a_bounded_template(text in "[0-9a-fA-FxTZvkE:./@?=\"' \u{1b}\\[µms%+-]{0,200}") {
+        fuzzing::mask(text.as_bytes());
     }
 }

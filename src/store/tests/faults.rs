@@ -42,7 +42,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     let link = place.folder.path().join("link.db");
     std::os::unix::fs::symlink(place.path(), &link).unwrap();
     let metrics = Metrics::register(&::metrics::NoopRecorder);
-    let error = super::super::open(&link, &place.config, place.clock.clone(), metrics).unwrap_err();
+    let error = crate::store::open(&link, &place.config, place.clock.clone(), metrics).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "by another name: {error}");
     assert_eq!(total(&Store::open(&place.path(), &place.config).unwrap()), 3);
     drop(writer);
@@ -207,7 +207,7 @@ fn a_read_only_folder_or_file_is_told_from_other_faults() {
     let (sealed, open) = (folder.path().join("sealed"), folder.path().join("open"));
     let config = StoreConfig::default();
     for path in [sealed.join("store.db"), open.join("store.db")] {
-        super::super::open(&path, &config, Clock::system(), Metrics::register(&::metrics::NoopRecorder)).unwrap();
+        crate::store::open(&path, &config, Clock::system(), Metrics::register(&::metrics::NoopRecorder)).unwrap();
     }
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(folder.path(), 0o755);
@@ -238,7 +238,7 @@ fn a_read_only_folder_or_file_is_told_from_other_faults() {
 fn refused_as_read_only(folder: &Path) {
     for name in ["sealed/store.db", "open/store.db", "sealed/new/store.db"] {
         let metrics = Metrics::register(&::metrics::NoopRecorder);
-        let error = super::super::open(&folder.join(name), &StoreConfig::default(), Clock::system(), metrics).unwrap_err();
+        let error = crate::store::open(&folder.join(name), &StoreConfig::default(), Clock::system(), metrics).unwrap_err();
         assert!(matches!(error, StoreError::ReadOnly { .. }), "{name}: {error:?}");
         assert!(error.to_string().contains("writable by this user"), "{error}");
     }
@@ -253,8 +253,8 @@ fn failures_are_counted_by_reason_and_all_reasons_start_at_zero() {
         assert!(figures.contains(&format!("kube_sentinel_store_failures_total{{reason=\"{}\"}} 0", reason.as_str())), "{figures}");
     }
     let place = Place::new();
-    let (_store, mut writer) = super::super::open(&place.path(), &place.config, place.clock.clone(), metrics.clone()).unwrap();
-    super::super::open(&place.path(), &place.config, place.clock.clone(), metrics).unwrap_err();
+    let (_store, mut writer) = crate::store::open(&place.path(), &place.config, place.clock.clone(), metrics.clone()).unwrap();
+    crate::store::open(&place.path(), &place.config, place.clock.clone(), metrics).unwrap_err();
     writer.commit(&opening(&[event(1)])).unwrap();
     writer.commit(&opening(&[event(1)])).unwrap_err();
     let figures = recorder.handle().render();

@@ -1,0 +1,65 @@
+//! A secret that was logged ends with the line: it is in no event, no file, no metric and no log of ours.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::{Server, now, push_body};
+
+/// Part of every secret that is sent.
+const CANARY: &str = "Xq7cAnArYzT9";
+
+/// Names of the files below a folder that hold the canary.
+fn files_with_canary(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_with_canary(&path));
+        } else if memchr::memmem::find(&fs::read(&path).expect("a file"), CANARY.as_bytes()).is_some() {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_in_a_line_is_nowhere_but_in_the_answer_that_nobody_else_sees() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), "rules:\n  store_unmatched: true\nlog: {log_level: debug}\n");
+    let lines = [
+        format!("panic: login failed password={CANARY}"),
+        format!("panic: postgres://app:{CANARY}@db:5432/shop refused"),
+        format!(r#"{{"level":"error","msg":"panic: token rejected","token":"{CANARY}"}}"#),
+        format!(r#"{{"msg":"panic: bad header Authorization: Bearer {CANARY}"}}"#),
+        format!("panic: key AKIAIOSFODNN7EXAMPLE aws_secret_access_key={CANARY}/{CANARY}"),
+        format!("panic: -----BEGIN RSA PRIVATE KEY----- {CANARY} -----END RSA PRIVATE KEY-----"),
+        format!("panic: -----BEGIN OPENSSH PRIVATE KEY----- {CANARY} and then the line ends"),
+        format!("panic: jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIi{CANARY}.sig{CANARY}"),
+        format!("level=error msg=\"panic: no access\" api_key={CANARY}"),
+        format!("nothing that a rule knows, secret: {CANARY}"),
+    ];
+    for line in &lines {
+        assert_eq!(server.push(&push_body(&[("namespace", "shop"), ("pod", "api-0")], now(), &[line])), 204);
+    }
+    // What cannot be read is not repeated to our log either.
+    for broken in [format!("{{\"streams\": {CANARY}}}"), format!("{{\"streams\": [{{\"stream\": \"{CANARY}\"}}]}}"), CANARY.to_owned()] {
+        let answer = server.post("/loki/api/v1/push", &[("content-type", "application/json")], broken.into_bytes());
+        assert_eq!(answer.status, 400, "{}", answer.text);
+    }
+    let bad_key = server.send(|http| http.post(format!("{}/api/rules/reload", server.api)).bearer_auth(CANARY)).expect("an answer");
+    assert_eq!(bad_key.status, 403);
+    let trial = json!({"pattern": format!("({CANARY}"), "sample": CANARY});
+    assert_eq!(server.send(|http| http.post(format!("{}/api/rules/test", server.api)).json(&trial)).expect("an answer").status, 200);
+
+    assert_eq!(server.hits(), lines.len() as u64);
+    for path in ["/api/errors?page_size=100&include_pending=true", "/api/stats", "/api/rules", "/metrics"] {
+        let text = server.get(path).text;
+        assert!(!text.contains(CANARY), "{path}: {text}");
+    }
+    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "while it runs: database, its log, and ours");
+    let path = folder.path().to_owned();
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(files_with_canary(&path), [] as [String; 0], "after its end");
+}
