@@ -15,7 +15,7 @@ use crate::rules;
 
 /// A decompressed Loki push in protobuf.
 pub fn loki_protobuf(data: &[u8]) {
-    decode(Block::over(data.to_vec()), |sink| loki::decode(sink));
+    decode(Block::over(data.to_vec()), loki::decode);
 }
 
 /// A Loki push in JSON, in both shapes.

@@ -98,7 +98,6 @@ impl App {
     }
 
     /// The routes of the ingest listener, for callers in this process.
-    #[must_use]
     pub fn ingest_router(&self) -> Router {
         self.router.clone()
     }

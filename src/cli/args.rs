@@ -84,6 +84,10 @@ pub(super) struct ScanArgs {
     /// Where to write it [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+
+    /// Also events that are below their rule's threshold.
+    #[arg(long)]
+    pub(super) pending: bool,
 }
 
 /// `events`

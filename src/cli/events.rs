@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -18,6 +19,9 @@ use super::{FINE, PROBLEMS};
 
 /// Events that one answer of the API holds.
 const PAGE: &str = "100";
+
+/// Longest wait for a connection, and for an answer with a page.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lists or follows.
 pub(super) fn events(overrides: &Overrides, args: &EventsArgs) -> anyhow::Result<u8> {
@@ -41,7 +45,8 @@ pub(super) fn events(overrides: &Overrides, args: &EventsArgs) -> anyhow::Result
     });
     match done {
         Ok(()) => Ok(FINE),
-        Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) && error.downcast_ref::<io::Error>().is_some() => Err(error),
+        // Our own output failed: who reads it has gone away.
+        Err(error) if error.is::<io::Error>() => Err(error),
         Err(error) => super::output::problems(&[format!("{error:#}")], PROBLEMS),
     }
 }
@@ -51,7 +56,7 @@ fn read_key(file: &Path) -> anyhow::Result<String> {
 }
 
 async fn list(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, args: &EventsArgs) -> anyhow::Result<()> {
-    let mut http = reqwest::Client::builder();
+    let mut http = reqwest::Client::builder().connect_timeout(PATIENCE).timeout(PATIENCE);
     if let Some(pem) = authority {
         http = http.tls_certs_merge([reqwest::Certificate::from_pem(&pem).context("the file of --ca-file is no PEM certificate")?]);
     }
@@ -112,8 +117,11 @@ async fn follow(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, arg
             None => tls.with_enabled_roots(),
         })?;
     }
-    let channel: Channel =
-        endpoint.connect().await.with_context(|| format!("no answer from {server}: is `kube-sentinel run` running there?"))?;
+    let channel: Channel = endpoint
+        .connect_timeout(PATIENCE)
+        .connect()
+        .await
+        .with_context(|| format!("no answer from {server}: is `kube-sentinel run` running there?"))?;
     let bearer = key
         .map(|key| MetadataValue::try_from(format!("Bearer {key}")))
         .transpose()
