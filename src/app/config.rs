@@ -1,7 +1,7 @@
 //! The configuration file as a whole.
 //!
-//! Each stage owns its section; this file puts the sections together, expands `${NAME}` from the environment in parsed scalars (never in
-//! the text, so a value cannot change the structure), and applies what the command line overrides.
+//! Each stage owns its section; this file puts the sections together, expands `${NAME}` from the environment in parsed scalars without
+//! quotes (never in the text, so a value cannot change the structure), and applies what the command line overrides.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -270,7 +270,32 @@ fn check(config: &Config) -> Vec<String> {
     if config.rules.watch_interval.0 < std::time::Duration::from_millis(100) {
         problems.push(format!("rules.watch_interval ({}) is under 100ms", config.rules.watch_interval));
     }
+    match serde_json::to_value(config) {
+        Ok(values) => unexpanded(&values, String::new(), &mut problems),
+        Err(error) => problems.push(error.to_string()),
+    }
+    for key in &config.serve.auth.keys {
+        if key.key.as_ref().is_some_and(|secret| secret.expose().contains("${")) {
+            problems.push(format!("serve.auth.keys: the key of {:?} holds a ${{ that was not expanded: {QUOTED}", key.name));
+        }
+    }
     problems
+}
+
+/// Why `${NAME}` may still stand in a value. YAML's quotes keep what is between them as it is, and a secret must not be the name of one.
+const QUOTED: &str = "${NAME} is expanded only in values without quotes";
+
+/// Names every text in which a `${` is left. Secrets do not show here.
+fn unexpanded(value: &serde_json::Value, path: String, problems: &mut Vec<String>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        serde_json::Value::String(text) if text.contains("${") => problems.push(format!("{path}: {text:?} was not expanded: {QUOTED}")),
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| unexpanded(value, below(name), problems)),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| unexpanded(item, format!("{path}[{at}]"), problems));
+        }
+        _ => {}
+    }
 }
 
 impl fmt::Display for ConfigProblem {

@@ -22,7 +22,7 @@ pub(super) fn explain(book: &Rulebook, line: &str, labels: Labels) -> anyhow::Re
     }
     for met in &told.met {
         let rule = book.rules().rule(met.rule);
-        writeln!(out, "meets        {} {} ({}:{})", rule.priority, rule.name, rule.file, rule.line)?;
+        writeln!(out, "meets        {} {}, {}:{}", rule.priority, rule.name, rule.file, rule.line)?;
         match met.taken {
             Taken::Here => {
                 if let Some(fingerprint) = met.fingerprint {
