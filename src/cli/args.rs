@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::Priority;
+
 /// Log streams in, typed error events out.
 ///
 /// Without a command: `run`.
@@ -123,7 +125,7 @@ pub(super) struct EventsArgs {
 
     /// Only this priority, P1 to P4 (with --follow: this one and more urgent ones).
     #[arg(long)]
-    pub(super) priority: Option<String>,
+    pub(super) priority: Option<Priority>,
 
     /// Also events that are below their rule's threshold.
     #[arg(long)]

@@ -1,6 +1,8 @@
 //! The one integration test binary: one module for each subject.
 
 mod api;
+mod cli;
+mod config;
 mod corpus;
 mod crash;
 mod feed;
