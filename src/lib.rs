@@ -6,6 +6,8 @@
 
 pub mod detect;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod model;
 pub mod rules;
 pub mod telemetry;

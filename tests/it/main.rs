@@ -1,3 +1,4 @@
 //! The one integration test binary: one module for each subject.
 
 mod corpus;
+mod differential;

@@ -1,5 +1,7 @@
 //! Grams of a fixed length at a fixed step, by one bitmap of their hashes.
 
+use std::ops::Range;
+
 use super::block::{BLOCK, LANE, REACH, folded, lane_at, padded, search};
 use crate::detect::engine::stands_at;
 use crate::detect::frequency;
@@ -70,7 +72,7 @@ impl<const GRAM: usize, const STEP: usize> Hashed<GRAM, STEP> {
         Some(Self { bits, bucket_shift, starts, entries })
     }
 
-    pub(super) fn find(&self, literals: &[Literal], text: &[u8], found: &mut dyn FnMut(usize, usize)) {
+    pub(super) fn find(&self, literals: &[Literal], text: &[u8], part: Range<usize>, found: &mut dyn FnMut(usize, usize)) {
         let is_hot = |block: &[u8; REACH]| {
             let mut any = 0;
             for phase in (0..LANE).step_by(STEP) {
@@ -80,7 +82,7 @@ impl<const GRAM: usize, const STEP: usize> Hashed<GRAM, STEP> {
             }
             any & 1 != 0
         };
-        search(text, is_hot, |base, block| self.compare(literals, text, base, block, found));
+        search(text, part, is_hot, |base, block| self.compare(literals, text, base, block, found));
     }
 
     /// The bit of a gram, with other bits above it.

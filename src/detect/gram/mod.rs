@@ -33,7 +33,10 @@ pub(super) struct Gram {
     short: Option<Short>,
 }
 
-/// More literals than this are too many for the four groups of the short pass when they can have a pass of their own.
+/// Bytes that all passes search before any goes on: they stay in the second cache. A multiple of the block.
+const PART: usize = 1 << 16;
+
+/// More literals than this are too many for the eight groups of the short pass when they can have a pass of their own.
 const MANY: usize = 32;
 
 impl Gram {
@@ -56,14 +59,20 @@ impl Gram {
 
 impl Engine for Gram {
     fn find(&self, text: &[u8], found: &mut dyn FnMut(usize, usize)) {
-        if let Some(pass) = &self.long {
-            pass.find(&self.literals, text, found);
-        }
-        if let Some(pass) = &self.middle {
-            pass.find(&self.literals, text, found);
-        }
-        if let Some(pass) = &self.short {
-            pass.find(&self.literals, text, found);
+        for start in (0..text.len()).step_by(PART) {
+            let part = start..text.len().min(start + PART);
+            if let Some(pass) = &self.long {
+                pass.find(&self.literals, text, part.clone(), found);
+            }
+            if let Some(pass) = &self.middle {
+                pass.find(&self.literals, text, part.clone(), found);
+            }
+            if let Some(pass) = &self.short {
+                pass.find(&self.literals, text, part, found);
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
