@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod corpus;
 mod crash;
+mod differential;
 mod door;
 mod durable;
 mod end_to_end;

@@ -387,7 +387,7 @@ fn cost(texts: &[Text]) -> f64 {
 }
 
 fn rarest_window(text: &[u8]) -> f64 {
-    text.windows(PREFERRED - 1).map(frequency::share).fold(1.0, f64::min)
+    text.windows(PREFERRED - 1).map(frequency::share_of_pairs).fold(1.0, f64::min)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn each_pattern_has_its_cheapest_set() {
         // Classes.
         ("error 5[0-9]{2}", "error 5"),
         ("E[12]000", "E1000|E2000!"),
-        (r"error\scode", "error"),
+        (r"quota\scode", "quota"),
         // What JSON may escape, and what is not ASCII, ends a text.
         ("path/to/nowhere", "nowhere"),
         ("say \"hello\" twice", " twice"),
@@ -71,7 +71,7 @@ fn each_pattern_has_its_cheapest_set() {
 fn large_patterns_stay_within_bounds() {
     let keywords = (0..1000).map(|n| format!("keyword-{n:04}")).collect::<Vec<_>>().join("|");
     assert_eq!(set(&format!("(?i){keywords}")).matches('|').count(), 999);
-    assert_eq!(set("(?:[ab][cd]){20}timeout"), "timeout");
+    assert_eq!(set("(?:[ab][cd]){20}xylophone"), "xylophone");
     assert_eq!(set("[ab][cd][ef][gh][ij][kl][mn]").matches('|').count(), MAX_PRODUCT - 1);
     assert_eq!(set(&format!("(?:{keywords}|(?:[ab][cd]){{9}}|x{{5000}})")).matches('|').count(), 1064);
 }

@@ -2,6 +2,9 @@
 //!
 //! Each takes any bytes and panics only when an invariant is broken.
 
+mod detect;
+mod message;
+
 use std::collections::HashSet;
 
 use crate::collect::wire::inflate::{self, Limits};
@@ -12,6 +15,9 @@ use crate::flow::Budget;
 use crate::group;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
+
+pub use detect::{assert_same, detect_differential};
+pub use message::message;
 
 /// A decompressed Loki push in protobuf.
 pub fn loki_protobuf(data: &[u8]) {
