@@ -6,6 +6,7 @@ mod config;
 mod corpus;
 mod crash;
 mod feed;
+mod fuzz_replay;
 mod golden;
 mod grouping;
 mod proto;
