@@ -2,7 +2,7 @@
 //!
 //! Comes in: the hits of a batch. Goes out: [`Changes`](crate::model::Changes), which one commit writes.
 //!
-//! The work has two halves. [`sight`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact`]), masks
+//! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
 //! what varies ([`mask`](mask())), hashes the rest to a [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The
 //! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told.
 //!

@@ -153,13 +153,19 @@ struct Busy {
 }
 
 fn busy() -> Busy {
+    busy_with(|_| String::new())
+}
+
+/// The same with more settings of the API's listener, in flow style.
+fn busy_with(api: impl FnOnce(&Path) -> String) -> Busy {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("key"), KEY).expect("a file");
     let key = folder.path().join("key");
     let config = folder.path().join("config.yaml");
     let content = format!(
-        "serve:\n  ingest: {{address: '127.0.0.1:0', allow_unauthenticated: true}}\n  api: {{address: '127.0.0.1:0'}}\n  \
+        "serve:\n  ingest: {{address: '127.0.0.1:0', allow_unauthenticated: true}}\n  api: {{address: '127.0.0.1:0'{}}}\n  \
          auth: {{keys: [{{name: all, role: operator, key_file: {}}}]}}\n",
+        api(folder.path()),
         key.display()
     );
     fs::write(&config, content).expect("a file");
@@ -228,6 +234,35 @@ fn events_follows_from_a_sequence_number_and_goes_on() {
     assert_eq!([&first["rule_name"], &second["rule_name"]], ["panic", "oom-killed"]);
     assert_eq!([&first["state"], &first["kind"]], ["firing", "transition"]);
     assert!(first["seq"].as_u64() < second["seq"].as_u64());
+}
+
+#[test]
+fn events_come_over_tls_from_an_authority_that_is_named() {
+    let busy = busy_with(|folder| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        fs::write(folder.join("tls.crt"), made.cert.pem()).expect("written");
+        fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).expect("written");
+        format!(", tls: {{cert_file: {0}/tls.crt, key_file: {0}/tls.key}}", folder.display())
+    });
+    assert!(busy.running.api.starts_with("https://"));
+    busy.push("shop", "api-0", &["panic: over TLS"]);
+    let authority = busy.folder.path().join("tls.crt");
+    let listed = busy.events(&["--ca-file", text(&authority), "--format", "json"]);
+    assert_eq!((listed.code, listed.json().len()), (Some(0), 1), "{}", listed.err);
+
+    let key = busy.key_file();
+    let server = &busy.running.api;
+    let follow = ["events", "--server", server, "--key-file", text(&key), "--follow", "--after", "0", "--format", "json"];
+    let mut child = command(&[&follow[..], &["--ca-file", text(&authority)]].concat()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let first = BufReader::new(child.stdout.take().expect("a pipe")).lines().next().expect("an update").expect("a line");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(first.contains("over TLS"), "{first}");
+
+    for unknown in [&busy.events(&[]), &run(&follow)] {
+        assert_eq!(unknown.code, Some(1));
+        assert!(unknown.err.contains("certificate"), "{}", unknown.err);
+    }
 }
 
 #[test]

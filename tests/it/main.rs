@@ -13,6 +13,7 @@ mod durable;
 mod end_to_end;
 mod faults;
 mod feed;
+mod fuzz_replay;
 mod golden;
 mod grouping;
 mod loki_push;
