@@ -3,6 +3,7 @@
 mod accounting;
 mod api;
 mod auth;
+mod bad_input;
 mod crash;
 mod durable;
 mod end_to_end;
