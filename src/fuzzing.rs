@@ -117,3 +117,19 @@ fn decode(mut block: Block, work: impl FnOnce(&mut Sink<'_>) -> Result<(), Decod
         assert!(!block.stream_of(line).labels().is_empty(), "a stream without labels");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            for entry in [loki_protobuf, loki_json, label_text, inflate] {
+                entry(&data);
+            }
+        }
+    }
+}

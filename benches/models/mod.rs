@@ -39,7 +39,7 @@ const SEED: u64 = 42;
 impl Prepared {
     pub fn new(case: &Case, megabytes: usize, rounds: usize) -> Self {
         match case.model {
-            Model::Inflate | Model::Prefilter | Model::Naive => Self::Engine(engine::Engine::new(case, megabytes)),
+            Model::Inflate | Model::Prefilter | Model::Naive | Model::Compile => Self::Engine(engine::Engine::new(case, megabytes)),
             Model::Push | Model::Storm => Self::Push(push::Push::new(case, megabytes, rounds)),
             Model::Http => Self::Http(http::Http::new(case, megabytes, rounds)),
             Model::ScanFile => Self::Files(files::Files::new(case, megabytes)),
@@ -56,10 +56,16 @@ impl Prepared {
     }
 }
 
+/// The lines that report nothing, found once.
+pub fn source() -> &'static corpus::Source {
+    static SOURCE: std::sync::LazyLock<corpus::Source> = std::sync::LazyLock::new(corpus::Source::find);
+    &SOURCE
+}
+
 /// The lines of a case.
 fn lines(case: &Case, megabytes: usize) -> Vec<String> {
     let bytes = megabytes * 1_000_000;
-    if case.model == Model::Storm { corpus::storm(bytes, SEED) } else { corpus::lines(bytes, SEED) }
+    if case.model == Model::Storm { corpus::storm(bytes, SEED) } else { source().lines(bytes, SEED) }
 }
 
 /// The rule file of a case.

@@ -16,7 +16,7 @@ use crate::group::{Grouper, Sightings};
 use crate::model::{EventWrite, Generation};
 use crate::store::{Commit, RuleUpdate, StoreError, Writer};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Scanned};
 
 /// Batches that may wait for the commit in progress. Each holds its lease, so memory is bounded by the budget and not by this number; it
 /// only has to be larger than the connections of a busy node.
@@ -34,6 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The hits of one batch, and who waits for them.
 pub(super) struct Effects {
     pub(super) sightings: Sightings,
+    pub(super) scanned: Scanned,
     pub(super) claim: Option<Claim>,
     pub(super) ack: Ack,
     pub(super) lease: Lease,
@@ -145,6 +146,7 @@ impl CommitLoop {
             self.refresh().await?;
         }
         for effects in settling.effects {
+            self.metrics.scanned(effects.scanned, effects.sightings.hits);
             self.metrics.committed(&effects.sightings);
             if let Some(claim) = effects.claim {
                 claim.committed(now);

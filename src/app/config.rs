@@ -1,7 +1,7 @@
 //! The configuration file as a whole.
 //!
-//! Each stage owns its section; this file puts the sections together, expands `${NAME}` from the environment in parsed scalars (never in
-//! the text, so a value cannot change the structure), and applies what the command line overrides.
+//! Each stage owns its section; this file puts the sections together, expands `${NAME}` from the environment in parsed scalars without
+//! quotes (never in the text, so a value cannot change the structure), and applies what the command line overrides.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -132,10 +132,18 @@ pub struct Loaded {
 /// One thing that is wrong or odd, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// File, and line where there is one.
+    /// File, and line where there is one; empty where `what` says it.
     pub place: String,
     /// What is wrong and what to do.
     pub what: String,
+}
+
+/// What a file says, what is odd about it and what is wrong with it.
+#[derive(Debug, Default)]
+struct Parsed {
+    config: Config,
+    warnings: Vec<String>,
+    problems: Vec<String>,
 }
 
 /// The file as written: the native sections, and the keys of the program that this one replaces.
@@ -148,7 +156,7 @@ struct Written {
     detect: DetectConfig,
     group: GroupConfig,
     serve: ServeConfig,
-    store: StoreConfig,
+    store: legacy::Store,
     log: TelemetryConfig,
     rules_file: Option<PathBuf>,
     loki: Option<legacy::Loki>,
@@ -160,18 +168,19 @@ struct Written {
     tenants: Option<serde_json::Value>,
 }
 
-/// Reads and checks the configuration.
+/// Reads the configuration and checks what can be checked without looking at anything else.
 ///
 /// # Errors
-/// With every problem that was found.
+/// With every problem that was found. When the file can be read and its values cannot work, those of rules, keys and certificates are
+/// among them.
 pub fn load_config(overrides: &Overrides) -> Result<Loaded, Vec<ConfigProblem>> {
     let file = match &overrides.config {
         Some(file) => Some(file.clone()),
         None => Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| file.exists()),
     };
-    let (mut config, warnings) = match &file {
+    let Parsed { mut config, warnings, mut problems } = match &file {
         Some(file) => read(file).map_err(|problem| vec![problem])?,
-        None => (Config::default(), Vec::new()),
+        None => Parsed::default(),
     };
     if !overrides.rules.is_empty() {
         config.rules.files.clone_from(&overrides.rules);
@@ -179,35 +188,40 @@ pub fn load_config(overrides: &Overrides) -> Result<Loaded, Vec<ConfigProblem>> 
     if let Some(level) = &overrides.log_level {
         match level.parse() {
             Ok(level) => config.log.log_level = level,
-            Err(error) => return Err(vec![ConfigProblem { place: "--log-level".to_owned(), what: format!("{error}") }]),
+            Err(error) => problems.push(format!("--log-level: {error}")),
         }
     }
     if let Some(data) = &overrides.data {
         config.store.path = Some(data.join(STORE_FILE));
     }
-    let place = file.as_deref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    let problems: Vec<ConfigProblem> = check(&config).into_iter().map(|what| ConfigProblem { place: place.clone(), what }).collect();
-    if problems.is_empty() { Ok(Loaded { config, file, warnings }) } else { Err(problems) }
+    problems.extend(check(&config));
+    let place = file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
+    let placed = |texts: Vec<String>| texts.into_iter().map(|what| ConfigProblem { place: place.clone(), what }).collect::<Vec<_>>();
+    if problems.is_empty() {
+        let warnings = placed(warnings);
+        return Ok(Loaded { config, file, warnings });
+    }
+    let mut problems = placed(problems);
+    problems.extend(super::start::preflight(&config));
+    Err(problems)
 }
 
-fn read(file: &Path) -> Result<(Config, Vec<ConfigProblem>), ConfigProblem> {
+fn read(file: &Path) -> Result<Parsed, ConfigProblem> {
     let problem = |what: String| ConfigProblem { place: file.display().to_string(), what };
     let text = std::fs::read_to_string(file).map_err(|error| problem(format!("cannot be read: {error}")))?;
     let environment: HashMap<String, String> =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-    parse(&text, environment)
-        .map_err(|error| {
-            let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-            let what = error.without_snippet().to_string();
-            ConfigProblem { place: format!("{}{line}", file.display()), what }
-        })
-        .map(|(config, warnings)| (config, warnings.into_iter().map(problem).collect()))
+    parse(&text, environment).map_err(|error| {
+        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+        let what = error.without_snippet().to_string();
+        ConfigProblem { place: format!("{}{line}", file.display()), what }
+    })
 }
 
-/// Reads the text of a configuration file; gives it with the warnings about keys of old.
-fn parse(text: &str, environment: HashMap<String, String>) -> Result<(Config, Vec<String>), serde_saphyr::Error> {
-    if text.trim().is_empty() {
-        return Ok((Config::default(), Vec::new()));
+/// Reads the text of a configuration file.
+fn parse(text: &str, environment: HashMap<String, String>) -> Result<Parsed, serde_saphyr::Error> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Parsed::default());
     }
     let options = serde_saphyr::options! {
         // A configuration has tens of keys: these bounds stop alias bombs early.
@@ -222,7 +236,7 @@ fn parse(text: &str, environment: HashMap<String, String>) -> Result<(Config, Ve
         detect: written.detect,
         group: written.group,
         serve: written.serve,
-        store: written.store,
+        store: written.store.config,
         log: written.log,
     };
     let old = Legacy {
@@ -231,12 +245,13 @@ fn parse(text: &str, environment: HashMap<String, String>) -> Result<(Config, Ve
         kubernetes: written.kubernetes,
         web: written.web,
         remediation: written.remediation,
+        store_type: written.store.kind,
         extensions: written.extensions.is_some(),
         webhooks: written.webhooks.is_some(),
         tenants: written.tenants.is_some(),
     };
-    let warnings = legacy::translate(old, &mut config);
-    Ok((config, warnings))
+    let (warnings, problems) = legacy::translate(old, &mut config);
+    Ok(Parsed { config, warnings, problems })
 }
 
 /// Values that fit their type and still cannot work.
@@ -255,11 +270,39 @@ fn check(config: &Config) -> Vec<String> {
     if config.rules.watch_interval.0 < std::time::Duration::from_millis(100) {
         problems.push(format!("rules.watch_interval ({}) is under 100ms", config.rules.watch_interval));
     }
+    match serde_json::to_value(config) {
+        Ok(values) => unexpanded(&values, String::new(), &mut problems),
+        Err(error) => problems.push(error.to_string()),
+    }
+    for key in &config.serve.auth.keys {
+        if key.key.as_ref().is_some_and(|secret| secret.expose().contains("${")) {
+            problems.push(format!("serve.auth.keys: the key of {:?} holds a ${{ that was not expanded: {QUOTED}", key.name));
+        }
+    }
     problems
+}
+
+/// Why `${NAME}` may still stand in a value. YAML's quotes keep what is between them as it is, and a secret must not be the name of one.
+const QUOTED: &str = "${NAME} is expanded only in values without quotes";
+
+/// Names every text in which a `${` is left. Secrets do not show here.
+fn unexpanded(value: &serde_json::Value, path: String, problems: &mut Vec<String>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        serde_json::Value::String(text) if text.contains("${") => problems.push(format!("{path}: {text:?} was not expanded: {QUOTED}")),
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| unexpanded(value, below(name), problems)),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| unexpanded(item, format!("{path}[{at}]"), problems));
+        }
+        _ => {}
+    }
 }
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.what)
     }
 }

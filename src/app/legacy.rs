@@ -3,10 +3,15 @@
 //! A key whose meaning exists here is carried over, and the warning names its new home. A key whose meaning does not exist here is named in
 //! a warning too: silence would let somebody believe that it works.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::store::StoreConfig;
 
 use super::config::Config;
 
@@ -17,6 +22,7 @@ pub(super) struct Legacy {
     pub(super) kubernetes: Option<Kubernetes>,
     pub(super) web: Option<Web>,
     pub(super) remediation: Option<Remediation>,
+    pub(super) store_type: Option<StoreType>,
     pub(super) extensions: bool,
     pub(super) webhooks: bool,
     pub(super) tenants: bool,
@@ -65,9 +71,24 @@ pub(super) struct Remediation {
     excluded_namespaces: Option<Vec<String>>,
 }
 
-/// Carries over what has a meaning here; gives a warning for every key of old.
-pub(super) fn translate(old: Legacy, config: &mut Config) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// `store`: the section of this version, where `type` may stand as well.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) config: StoreConfig,
+    pub(super) kind: Option<StoreType>,
+}
+
+/// `store.type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StoreType {
+    Memory,
+    Sqlite,
+}
+
+/// Carries over what has a meaning here. Gives a warning for every key of old, and what is wrong with them.
+pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<String>) {
+    let (mut warnings, mut problems) = (Vec::new(), Vec::new());
     if let Some(file) = old.rules_file {
         warnings.push("rules_file is now rules.files".to_owned());
         config.rules.files.push(file);
@@ -79,8 +100,7 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> Vec<String> {
                     warnings.push(format!("web.listen is now serve.api.address: {address}"));
                     config.serve.api.address = Some(address);
                 }
-                None => warnings
-                    .push(format!("web.listen: {listen:?} is no address and was ignored: write serve.api.address as 127.0.0.1:8080")),
+                None => problems.push(format!("web.listen: {listen:?} is no address: write serve.api.address, such as 127.0.0.1:8080")),
             }
         }
         let ignored = [("web.base_path", web.base_path.is_some()), ("web.timeout", web.timeout.is_some())];
@@ -88,6 +108,12 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> Vec<String> {
             warnings.push(format!("{key} has no meaning in this version and was ignored"));
         }
     }
+    if let Some(kind) = old.store_type {
+        let loss = if kind == StoreType::Memory { ", also over a restart" } else { "" };
+        warnings.push(format!("store.type has no meaning in this version: events are always kept in SQLite at store.path{loss}"));
+    }
+    // An empty path was how the old program spelled "none".
+    config.store.path.take_if(|path| path.as_os_str().is_empty());
     let absent = [
         ("loki", old.loki.is_some(), "this version does not poll Loki: let the shipper push to /loki/api/v1/push"),
         ("kubernetes", old.kubernetes.is_some(), "this version does not talk to the API server"),
@@ -99,13 +125,83 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> Vec<String> {
     for (section, _, why) in absent.iter().filter(|(_, given, _)| *given) {
         warnings.push(format!("the section {section} was ignored: {why}"));
     }
-    warnings
+    (warnings, problems)
 }
 
 /// `:8080` meant every address in the old program. That is carried over, and the rule about listeners off loopback then speaks up.
 fn listen_address(text: &str) -> Option<SocketAddr> {
-    match text.strip_prefix(':') {
-        Some(port) => port.parse().ok().map(|port| SocketAddr::from(([0, 0, 0, 0], port))),
-        None => text.parse().ok(),
+    match text.rsplit_once(':')? {
+        ("", port) => port.parse().ok().map(|port| SocketAddr::from(([0, 0, 0, 0], port))),
+        ("localhost", port) => port.parse().ok().map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+        _ => text.parse().ok(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Store {
+    /// Takes `type` out of the map and leaves everything else to [`StoreConfig`], so that unknown keys are still named where they stand.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Section;
+
+        impl<'de> Visitor<'de> for Section {
+            type Value = Store;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the settings of the store")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Store, E> {
+                Ok(Store::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Store, A::Error> {
+                let mut kind = None;
+                let config = StoreConfig::deserialize(serde::de::value::MapAccessDeserializer::new(WithoutType { map, kind: &mut kind }))?;
+                Ok(Store { config, kind })
+            }
+        }
+
+        deserializer.deserialize_map(Section)
+    }
+}
+
+/// A map whose key `type` is put aside.
+struct WithoutType<'k, A> {
+    map: A,
+    kind: &'k mut Option<StoreType>,
+}
+
+/// Reads a key, or gives the reader of keys back when the key is `type`.
+struct Key<K>(K);
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<K> {
+    type Value = Result<K::Value, K>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        if key == "type" {
+            return Ok(Err(self.0));
+        }
+        self.0.deserialize(StrDeserializer::new(&key)).map(Ok)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutType<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, mut seed: K) -> Result<Option<K::Value>, A::Error> {
+        loop {
+            match self.map.next_key_seed(Key(seed))? {
+                None => return Ok(None),
+                Some(Ok(key)) => return Ok(Some(key)),
+                Some(Err(again)) => {
+                    *self.kind = Some(self.map.next_value()?);
+                    seed = again;
+                }
+            }
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }

@@ -41,6 +41,15 @@ pub(super) struct Metrics {
     total_hits: AtomicU64,
 }
 
+/// What of a batch met every rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scanned {
+    pub(super) source: SourceName,
+    pub(super) lines: u64,
+    /// Of the lines.
+    pub(super) bytes: u64,
+}
+
 impl Metrics {
     /// Registers everything at zero.
     pub(super) fn register(registry: &Registry) -> Self {
@@ -115,8 +124,8 @@ impl Metrics {
         Totals { lines: read(&self.total_lines), line_bytes: read(&self.total_bytes), hits: read(&self.total_hits) }
     }
 
-    /// A batch whose effects, if it had any, are committed: lines, bytes of lines, hits.
-    pub(super) fn lines_scanned(&self, source: SourceName, (lines, bytes): (u64, u64), hits: u64) {
+    /// A batch is done: its effects, if it had any, are committed.
+    pub(super) fn scanned(&self, Scanned { source, lines, bytes }: Scanned, hits: u64) {
         self.lines[source as usize].increment(lines);
         self.bytes[source as usize].increment(bytes);
         self.hits.increment(hits);

@@ -15,7 +15,7 @@ mod scan;
 mod start;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
-pub use rulebook::{Closeness, Explanation, Met, Rulebook};
+pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};
 pub use running::App;
 pub use scan::{Scanner, Totals};
 pub use start::{StartError, preflight};

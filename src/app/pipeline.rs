@@ -6,12 +6,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
-use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Repeats};
+use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats};
 use crate::group::{GroupConfig, SightContext, SightScratch, StormGuard, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{Effects, Work};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Scanned};
 use super::reload::InForce;
 
 /// Lines are scanned in steps of this many bytes, and other tasks of the thread run between two steps.
@@ -64,58 +64,50 @@ impl Pipeline {
         })
     }
 
-    async fn take(&self, mut batch: Batch) -> (Fate, Block) {
+    async fn take(&self, batch: Batch) -> (Receipt, Block) {
+        let Batch { tenant, source, received, block, digest, lease } = batch;
         let in_force = self.in_force.load_full();
         let mut scratch = self.scratch.pop();
         scratch.hits.clear();
-        for (at, range) in steps(&batch.block).enumerate() {
+        for (at, range) in steps(&block).enumerate() {
             if at > 0 {
                 tokio::task::yield_now().await;
             }
-            in_force.detector.scan(&batch.block, range, &mut scratch.detect, &mut scratch.hits);
+            in_force.detector.scan(&block, range, &mut scratch.detect, &mut scratch.hits);
         }
-        let scanned = (batch.block.lines().len() as u64, batch.block.line_bytes());
+        let scanned = Scanned { source, lines: block.lines().len() as u64, bytes: block.line_bytes() };
         self.metrics.scanned_with(&mut scratch.detect);
 
         // Nothing to remember: the batch is done.
         if scratch.hits.is_empty() {
             self.scratch.push(scratch);
-            self.metrics.lines_scanned(batch.source, scanned, 0);
-            return (Fate::Durable, emptied(batch.block));
+            self.metrics.scanned(scanned, 0);
+            return (Fate::Durable.into(), emptied(block));
         }
 
         // A request that was committed before has no second effect; one in flight shares its carrier's fate.
-        let claim = match batch.digest.map(|digest| self.repeats.claim(digest, self.clock.now())) {
+        let claim = match digest.map(|digest| self.repeats.claim(digest, self.clock.now())) {
             Some(Claimed::Committed) => {
                 self.scratch.push(scratch);
-                return (Fate::Repeated, emptied(batch.block));
+                return (Fate::Repeated.into(), emptied(block));
             }
             Some(Claimed::InFlight(first)) => {
                 self.scratch.push(scratch);
-                let block = emptied(std::mem::take(&mut batch.block));
-                return (first.fate().await, block);
+                return (first, emptied(block));
             }
             Some(Claimed::First(claim)) => Some(claim),
             None => None,
         };
 
         // Everything else about the hits is in the sightings, so the lines' memory is free before the disk is waited for.
-        let hits = scratch.hits.len() as u64;
         let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &in_force.names };
         let rules = in_force.detector.rules();
-        let sightings = sight(&context, rules, &batch.tenant, &batch.block, &scratch.hits, batch.received, &mut scratch.group);
+        let sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         self.scratch.push(scratch);
-        let block = emptied(batch.block);
         let (ack, receipt) = Ack::pair();
-        let effects = Effects { sightings, claim, ack, lease: batch.lease };
-        if self.work.send(Work::Effects(effects)).await.is_err() {
-            return (Fate::Abandoned, block);
-        }
-        let fate = receipt.fate().await;
-        if fate == Fate::Durable {
-            self.metrics.lines_scanned(batch.source, scanned, hits);
-        }
-        (fate, block)
+        // A closed queue drops the ack, which abandons the batch.
+        self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();
+        (receipt, emptied(block))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
 use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, sight, template_of};
-use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Stream, TenantId, Timestamp, message};
-use crate::rules::{Problem, Rule, RuleSet};
+use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TenantId, Timestamp, message};
+use crate::rules::{Pattern, Problem, Rule, RuleSet};
 
 use super::config::{Config, ConfigProblem};
 use super::reload;
@@ -40,17 +41,30 @@ pub struct Explanation {
 pub struct Met {
     /// Which.
     pub rule: RuleId,
-    /// The rule gets the line: no earlier rule takes it, and it looks at the stream.
-    pub selected: bool,
+    /// Whether the line is a hit of this rule.
+    pub taken: Taken,
     /// The event that would come of it.
     pub fingerprint: Option<Fingerprint>,
+}
+
+/// What becomes of a line that a rule matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is a hit.
+    Here,
+    /// This earlier rule has it.
+    By(RuleId),
+    /// The rule does not look at streams with these labels.
+    OtherStreams,
 }
 
 /// Why a rule nearly met the line.
 #[derive(Debug)]
 pub enum Closeness {
-    /// The text that the prefilter looks for is there, the whole pattern is not.
+    /// A text that every match holds is there, the whole pattern is not.
     Literal(String),
+    /// It would match if upper and lower case were the same.
+    Case,
     /// It would match, but for this exclusion.
     Excluded(String),
     /// Of the two conditions only the keywords hold.
@@ -68,8 +82,9 @@ impl Rulebook {
         let prepared =
             reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|problems| super::start::rule_problems(&problems))?;
         let mut group = config.group.clone();
-        // Offline nobody waits, so a storm is counted line by line.
+        // Offline nobody waits, so a storm is counted line by line, and no line is late.
         group.storm.threshold = u64::MAX;
+        group.late = Span(Duration::MAX);
         Ok(Self {
             names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new()),
             detector: prepared.detector,
@@ -128,7 +143,7 @@ impl Rulebook {
         self.detector.scan(&block, 0..1, &mut scratch, &mut hits);
         // The default rule meets by absence, so that it is among the selected hits only.
         pairs.extend(hits.iter().copied().filter(|hit| !pairs.contains(hit)).collect::<Vec<_>>());
-        let met = pairs.iter().map(|pair| self.met(&block, *pair, hits.contains(pair))).collect();
+        let met = pairs.iter().map(|pair| self.met(&block, *pair, &hits)).collect();
         let decoded = message::decode(line);
         let mut template = String::new();
         template_of(decoded.as_deref().unwrap_or(line), &mut template);
@@ -143,13 +158,19 @@ impl Rulebook {
         Explanation { message: decoded.as_deref().map(|text| String::from_utf8_lossy(text).into_owned()), template, met, close }
     }
 
-    fn met(&self, block: &Block, hit: Hit, selected: bool) -> Met {
-        let sightings = self.sight(block, &[hit], Timestamp::default(), &mut SightScratch::default());
-        Met { rule: hit.rule, selected, fingerprint: sightings.list.first().map(|sighting| sighting.fingerprint) }
+    fn met(&self, block: &Block, pair: Hit, hits: &[Hit]) -> Met {
+        let sightings = self.sight(block, &[pair], Timestamp::default(), &mut SightScratch::default());
+        let earlier = hits.iter().rev().find(|hit| hit.rule < pair.rule);
+        let taken = match earlier {
+            _ if hits.contains(&pair) => Taken::Here,
+            Some(earlier) if self.rules().rule(pair.rule).selector.selects(&block.streams()[0]) => Taken::By(earlier.rule),
+            _ => Taken::OtherStreams,
+        };
+        Met { rule: pair.rule, taken, fingerprint: sightings.list.first().map(|sighting| sighting.fingerprint) }
     }
 
     fn closeness(&self, rule: &Rule, subjects: &[&[u8]]) -> Option<Closeness> {
-        let found = |pattern: &crate::rules::Pattern| subjects.iter().any(|subject| pattern.regex().is_match(subject));
+        let found = |pattern: &Pattern| subjects.iter().any(|subject| pattern.regex().is_match(subject));
         let (pattern, keywords) = (rule.pattern.as_ref().map(found), rule.keywords.as_ref().map(found));
         match (pattern, keywords) {
             (Some(true) | None, Some(true) | None) => {
@@ -158,6 +179,9 @@ impl Rulebook {
             }
             (Some(true), Some(false)) => Some(Closeness::PatternOnly),
             (Some(false), Some(true)) => Some(Closeness::KeywordsOnly),
+            (Some(false), None) if subjects.iter().any(|subject| matches_in_any_case(rule.pattern.as_ref(), subject)) => {
+                Some(Closeness::Case)
+            }
             _ => {
                 let lower: Vec<Vec<u8>> = subjects.iter().map(|subject| subject.to_ascii_lowercase()).collect();
                 let stands =
@@ -167,6 +191,11 @@ impl Rulebook {
             }
         }
     }
+}
+
+fn matches_in_any_case(pattern: Option<&Pattern>, subject: &[u8]) -> bool {
+    let folded = pattern.and_then(|pattern| regex::bytes::RegexBuilder::new(pattern.regex().as_str()).case_insensitive(true).build().ok());
+    folded.is_some_and(|folded| folded.is_match(subject))
 }
 
 fn block_of(line: &[u8], labels: Labels) -> Block {

@@ -2,13 +2,17 @@
 //!
 //! A chunk of a file goes through the prefilter as it is. Only the lines around the places that it reports are framed and copied into a
 //! small block, and that block takes the same way through `detect` and `group` as a pushed one, so that both find the same events.
+//!
+//! A line counts at the time that its CRI header tells, as if it had been pushed when it was written; a line without a header counts at the
+//! time of the chunk that it stands in, or of the scan where the file tells no time at all.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, parse_cri, stream_of_path};
+use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, parse_cri, stream_of_path};
 use crate::detect::{Coverage, Scratch};
+use crate::flow::Clock;
 use crate::group::{Grouper, SightScratch};
 use crate::model::{Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, Hit, Line, Stream, Timestamp, WindowKey, WindowState};
 
@@ -33,12 +37,14 @@ pub struct Scanner<'b> {
     rows: HashMap<EventRow, Fingerprint>,
     windows: HashMap<WindowKey, WindowState>,
     totals: Totals,
+    /// What a line counts at when nothing tells its time.
+    started: Timestamp,
 }
 
 /// What was read and found so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes read, CRI headers and line ends included.
+    /// Bytes read, with CRI headers, line ends and what was cut off.
     pub bytes: u64,
     /// Lines read.
     pub lines: u64,
@@ -53,7 +59,9 @@ pub struct Totals {
 /// Where the lines of one file come from and how they look.
 struct Input {
     stream: Arc<Stream>,
-    layout: Option<Layout>,
+    layout: Layout,
+    /// Time of lines without a header.
+    time: Timestamp,
     /// Lines whose end has not come, one for each output of the container.
     joiners: [Joiner; 2],
 }
@@ -74,6 +82,7 @@ impl<'b> Scanner<'b> {
             rows: HashMap::new(),
             windows: HashMap::new(),
             totals: Totals::default(),
+            started: Clock::system().now(),
         }
     }
 
@@ -81,21 +90,27 @@ impl<'b> Scanner<'b> {
     /// stops the scan by answering `false`.
     ///
     /// # Errors
-    /// When reading fails. What was read before counts.
+    /// When reading fails, or when the input is compressed. What was read before counts.
     pub fn scan(&mut self, name: &str, input: impl Read, mut progress: impl FnMut(&Totals) -> bool) -> io::Result<()> {
         let mut reader = ChunkReader::new(input, LONGEST_LINE);
-        let mut input = Input { stream: Arc::new(stream_of_path(name)), layout: None, joiners: Default::default() };
-        let mut cut = 0;
+        let stream = Arc::new(stream_of_path(name));
+        let mut input = Input { stream, layout: Layout::Plain, time: self.started, joiners: Default::default() };
+        let before = self.totals;
         while let Some(chunk) = reader.next_chunk()? {
-            let layout = *input.layout.get_or_insert_with(|| Layout::of(&chunk.0[chunk.around(0)]));
-            self.totals.bytes += chunk.0.len() as u64;
+            if self.totals.bytes == before.bytes {
+                if let Some(how) = compression(chunk.0) {
+                    let what = format!("is compressed with {how}: decompress it first, such as `{how} -dc FILE | kube-sentinel scan -`");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+                input.layout = Layout::of(&chunk.0[chunk.around(0)]);
+            }
             self.totals.lines += chunk.count();
             self.block.clear();
             self.block.add_stream(Arc::clone(&input.stream));
-            self.frame(chunk, layout, &mut input.joiners);
+            self.frame(chunk, &mut input);
             self.find();
-            self.totals.cut += reader.cut() - cut;
-            cut = reader.cut();
+            self.totals.bytes = before.bytes + reader.taken();
+            self.totals.cut = before.cut + input.joiners.iter().map(Joiner::cut).sum::<u64>() + reader.cut();
             if !progress(&self.totals) {
                 return Ok(());
             }
@@ -104,7 +119,7 @@ impl<'b> Scanner<'b> {
         self.block.add_stream(Arc::clone(&input.stream));
         for joiner in &mut input.joiners {
             if let Some((at, text)) = joiner.rest() {
-                push(&mut self.block, at, text);
+                push(&mut self.block, at.unwrap_or(input.time), text);
             }
         }
         self.find();
@@ -129,27 +144,19 @@ impl<'b> Scanner<'b> {
     }
 
     /// Copies into the block every line that a rule may meet.
-    fn frame(&mut self, chunk: Chunk<'_>, layout: Layout, joiners: &mut [Joiner; 2]) {
-        // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
-        let in_parts = layout == Layout::Cri && (joiners.iter().any(Joiner::is_open) || has_partial(chunk.0));
-        if in_parts {
-            for line in chunk.lines() {
-                match parse_cri(line) {
-                    Some(parsed) => {
-                        let joiner = &mut joiners[usize::from(parsed.stream == StdStream::Err)];
-                        if let Some((at, text, cut)) = joiner.take(&parsed, LONGEST_LINE) {
-                            self.totals.cut += u64::from(cut);
-                            push(&mut self.block, at, text);
-                        }
-                    }
-                    None => push(&mut self.block, Timestamp::default(), line),
-                }
+    fn frame(&mut self, chunk: Chunk<'_>, input: &mut Input) {
+        let Input { layout, time, joiners, .. } = input;
+        if *layout == Layout::Cri {
+            // Files are written in order, so what stands near a time happened near it.
+            *time = parse_cri(&chunk.0[chunk.around(0)]).and_then(|first| first.at()).unwrap_or(*time);
+            // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
+            if joiners.iter().any(Joiner::is_open) || has_partial(chunk.0) {
+                return chunk.lines().for_each(|line| push_joined(&mut self.block, joiners, *time, line));
             }
-            return;
         }
         self.places.clear();
         match self.book.detector().places(chunk.0, &mut self.scratch, &mut self.places) {
-            Coverage::EveryLine => chunk.lines().for_each(|line| push_framed(&mut self.block, layout, line)),
+            Coverage::EveryLine => chunk.lines().for_each(|line| push_framed(&mut self.block, *layout, *time, line)),
             Coverage::Places => {
                 let mut after = 0;
                 for place in &self.places {
@@ -157,7 +164,7 @@ impl<'b> Scanner<'b> {
                     if place >= after {
                         let line = chunk.around(place);
                         after = line.end + 1;
-                        push_framed(&mut self.block, layout, &chunk.0[line]);
+                        push_framed(&mut self.block, *layout, *time, &chunk.0[line]);
                     }
                 }
             }
@@ -176,7 +183,7 @@ impl<'b> Scanner<'b> {
             return;
         }
         self.totals.hits += self.hits.len() as u64;
-        // A file is read as if its lines came when they were written: only lines far behind the newest of their chunk are late.
+        // A file is read as if its lines came when they were written.
         let newest = self.block.lines().iter().map(|line| line.at).max().unwrap_or_default();
         let sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
         let missing = self.grouper.missing(&sightings);
@@ -213,14 +220,25 @@ impl<'b> Scanner<'b> {
     }
 }
 
-fn push_framed(block: &mut Block, layout: Layout, line: &[u8]) {
+/// Takes a line of a CRI file whose lines may come in parts; a part waits in its joiner.
+fn push_joined(block: &mut Block, joiners: &mut [Joiner; 2], time: Timestamp, line: &[u8]) {
+    let Some(parsed) = parse_cri(line) else { return push(block, time, line) };
+    let joiner = &mut joiners[usize::from(parsed.stream == StdStream::Err)];
+    if let Some((at, text)) = joiner.take(&parsed, LONGEST_LINE) {
+        push(block, at.unwrap_or(time), text);
+    }
+}
+
+fn push_framed(block: &mut Block, layout: Layout, time: Timestamp, line: &[u8]) {
     match (layout, parse_cri(line)) {
-        (Layout::Cri, Some(parsed)) => push(block, parsed.at(), parsed.text),
-        _ => push(block, Timestamp::default(), line),
+        (Layout::Cri, Some(parsed)) => push(block, parsed.at().unwrap_or(time), parsed.text),
+        _ => push(block, time, line),
     }
 }
 
 fn push(block: &mut Block, at: Timestamp, text: &[u8]) {
+    // The end of a line of Windows is no part of it.
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
     let start = block.bytes().len();
     block.bytes_mut().extend_from_slice(text);
     block.bytes_mut().push(b'\n');

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::Priority;
+
 /// Log streams in, typed error events out.
 ///
 /// Without a command: `run`.
@@ -84,6 +86,10 @@ pub(super) struct ScanArgs {
     /// Where to write it [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+
+    /// Also events that are below their rule's threshold.
+    #[arg(long)]
+    pub(super) pending: bool,
 }
 
 /// `events`
@@ -119,7 +125,7 @@ pub(super) struct EventsArgs {
 
     /// Only this priority, P1 to P4 (with --follow: this one and more urgent ones).
     #[arg(long)]
-    pub(super) priority: Option<String>,
+    pub(super) priority: Option<Priority>,
 
     /// Also events that are below their rule's threshold.
     #[arg(long)]

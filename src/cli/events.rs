@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::app::{self, Overrides};
-use crate::model::{EventState, Priority};
+use crate::model::EventState;
 use crate::proto::v1;
 
 use super::args::{EventFormat, EventsArgs};
@@ -18,6 +19,9 @@ use super::{FINE, PROBLEMS};
 
 /// Events that one answer of the API holds.
 const PAGE: &str = "100";
+
+/// Longest wait for a connection, and for an answer with a page.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lists or follows.
 pub(super) fn events(overrides: &Overrides, args: &EventsArgs) -> anyhow::Result<u8> {
@@ -28,11 +32,10 @@ pub(super) fn events(overrides: &Overrides, args: &EventsArgs) -> anyhow::Result
             Err(problems) => return super::output::problems(&problems, PROBLEMS),
         },
     };
-    let key = args.key_file.as_deref().map(read_key).transpose()?;
-    let authority =
-        args.ca_file.as_deref().map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
+        let key = args.key_file.as_deref().map(read).transpose()?.map(|key| String::from_utf8_lossy(&key).trim().to_owned());
+        let authority = args.ca_file.as_deref().map(read).transpose()?;
         if args.follow {
             follow(&server, key.as_deref(), authority, args).await
         } else {
@@ -41,17 +44,18 @@ pub(super) fn events(overrides: &Overrides, args: &EventsArgs) -> anyhow::Result
     });
     match done {
         Ok(()) => Ok(FINE),
-        Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) && error.downcast_ref::<io::Error>().is_some() => Err(error),
+        // Our own output failed: who reads it has gone away.
+        Err(error) if error.is::<io::Error>() && super::is_broken_pipe(&error) => Err(error),
         Err(error) => super::output::problems(&[format!("{error:#}")], PROBLEMS),
     }
 }
 
-fn read_key(file: &Path) -> anyhow::Result<String> {
-    Ok(std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?.trim().to_owned())
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 async fn list(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, args: &EventsArgs) -> anyhow::Result<()> {
-    let mut http = reqwest::Client::builder();
+    let mut http = reqwest::Client::builder().connect_timeout(PATIENCE).timeout(PATIENCE);
     if let Some(pem) = authority {
         http = http.tls_certs_merge([reqwest::Certificate::from_pem(&pem).context("the file of --ca-file is no PEM certificate")?]);
     }
@@ -60,8 +64,12 @@ async fn list(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, args:
     let mut listed = 0;
     loop {
         let mut query: Vec<(&str, String)> = vec![("page", page.to_string()), ("page_size", PAGE.to_owned())];
-        let filters = [("namespace", &args.namespace), ("rule", &args.rule), ("priority", &args.priority)];
-        query.extend(filters.into_iter().filter_map(|(name, value)| value.clone().map(|value| (name, value))));
+        let filters = [
+            ("namespace", args.namespace.clone()),
+            ("rule", args.rule.clone()),
+            ("priority", args.priority.map(|priority| priority.to_string())),
+        ];
+        query.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
         query.extend(args.pending.then(|| ("include_pending", "true".to_owned())));
         let mut request = http.get(format!("{server}/api/errors")).query(&query);
         if let Some(key) = key {
@@ -112,8 +120,11 @@ async fn follow(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, arg
             None => tls.with_enabled_roots(),
         })?;
     }
-    let channel: Channel =
-        endpoint.connect().await.with_context(|| format!("no answer from {server}: is `kube-sentinel run` running there?"))?;
+    let channel: Channel = endpoint
+        .connect_timeout(PATIENCE)
+        .connect()
+        .await
+        .with_context(|| format!("no answer from {server}: is `kube-sentinel run` running there?"))?;
     let bearer = key
         .map(|key| MetadataValue::try_from(format!("Bearer {key}")))
         .transpose()
@@ -124,12 +135,11 @@ async fn follow(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, arg
         }
         Ok(request)
     });
-    let priority = args.priority.as_deref().map(str::parse::<Priority>).transpose()?;
     let request = v1::SubscribeRequest {
         after_seq: args.after,
         namespaces: args.namespace.iter().cloned().collect(),
         rules: args.rule.iter().cloned().collect(),
-        min_priority: priority.map_or(0, |priority| i32::from(priority.weight())),
+        min_priority: args.priority.map_or(0, |priority| i32::from(priority.weight())),
         include_pending: args.pending,
         ..Default::default()
     };

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::app::{Closeness, Rulebook};
-use crate::model::Labels;
+use crate::app::{Closeness, Rulebook, Taken};
+use crate::model::{Labels, Span};
 
 use super::FINE;
 use super::output::printable;
@@ -22,17 +22,32 @@ pub(super) fn explain(book: &Rulebook, line: &str, labels: Labels) -> anyhow::Re
     }
     for met in &told.met {
         let rule = book.rules().rule(met.rule);
-        let taken = if met.selected { "" } else { "  (an earlier rule takes the line, or the stream is not selected)" };
-        writeln!(out, "meets        {} {}{taken}", rule.priority, rule.name)?;
-        if let (true, Some(fingerprint)) = (met.selected, met.fingerprint) {
-            writeln!(out, "fingerprint  {fingerprint}")?;
+        writeln!(out, "meets        {} {}, {}:{}", rule.priority, rule.name, rule.file, rule.line)?;
+        match met.taken {
+            Taken::Here => {
+                if let Some(fingerprint) = met.fingerprint {
+                    writeln!(out, "  event      {fingerprint}")?;
+                }
+                if rule.count > 1 {
+                    writeln!(out, "  fires      at {} hits within {}, pending before", rule.count, Span(rule.window))?;
+                }
+            }
+            Taken::By(earlier) => {
+                writeln!(out, "  but        the rule {} stands before it and takes the line", book.rules().rule(earlier).name)?
+            }
+            Taken::OtherStreams => {
+                writeln!(out, "  but        it does not look at streams with these labels (--label NAME=VALUE gives some)")?
+            }
         }
     }
     for (rule, closeness) in &told.close {
         let name = book.rules().rule(*rule).name.as_str();
         match closeness {
             Closeness::Literal(literal) => {
-                writeln!(out, "close        {name}: its literal {literal:?} is in the line, its pattern is not")?
+                writeln!(out, "close        {name}: {literal:?} is in the line, the rest of its pattern is not")?
+            }
+            Closeness::Case => {
+                writeln!(out, "close        {name}: would match in another case; (?i) in front of the pattern ignores case")?
             }
             Closeness::Excluded(pattern) => writeln!(out, "close        {name}: matches, but is excluded by {pattern:?}")?,
             Closeness::KeywordsOnly => writeln!(out, "close        {name}: its keywords are in the line, its pattern is not")?,

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use prost::Message;
 
 use crate::app::{self, Overrides, Rulebook, Scanner, Totals};
-use crate::model::ErrorEvent;
+use crate::model::{ErrorEvent, EventState};
 use crate::serve;
 
 use super::args::{Format, ScanArgs};
@@ -22,8 +22,13 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
         Ok(Ok(book)) => book,
         Ok(Err(problems)) | Err(problems) => return super::output::problems(&problems, USAGE),
     };
+    let output = match args.output.as_deref().map(open_output).transpose() {
+        Ok(output) => output,
+        Err(problem) => return super::output::problems(&[problem], PROBLEMS),
+    };
     let mut scanner = Scanner::new(&book);
     let progress = progress(&args.files);
+    let started = Instant::now();
     let mut faults = Vec::new();
     for file in &args.files {
         let scanned = open(file).and_then(|input| {
@@ -37,18 +42,26 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
             faults.push(format!("{}: {error}", file.display()));
         }
     }
-    let elapsed = progress.elapsed();
+    let elapsed = started.elapsed();
     progress.finish_and_clear();
 
-    match &args.output {
-        Some(path) => {
-            let file = File::create(path).map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
-            write_events(BufWriter::new(file), &scanner.events(), args.format)?;
+    let events = scanner.events();
+    let (shown, pending): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| args.pending || event.head.state != EventState::Pending);
+    match output {
+        Some(file) => {
+            file.set_len(0)?;
+            write_events(BufWriter::new(file), &shown, args.format)?;
         }
-        None => write_events(BufWriter::new(io::stdout().lock()), &scanner.events(), args.format)?,
+        None => write_events(BufWriter::new(io::stdout().lock()), &shown, args.format)?,
     }
-    summarise(scanner.totals(), scanner.events().len(), elapsed)?;
+    summarise(scanner.totals(), shown.len(), pending.len(), elapsed)?;
     if faults.is_empty() { Ok(FINE) } else { super::output::problems(&faults, PROBLEMS) }
+}
+
+/// Opens the output before the work, so that a wrong path is told at once. What it holds is kept until there is something to put in its place.
+fn open_output(path: &Path) -> Result<File, String> {
+    let opened = File::options().write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| format!("{}: cannot be written: {error}", path.display()))
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
@@ -75,10 +88,11 @@ fn write_events(mut out: impl Write, events: &[&ErrorEvent], format: Format) -> 
         match format {
             Format::Text => writeln!(
                 out,
-                "{} {:>8}x  {}  {}  {}",
+                "{} {:>8}x  {}{}  {}  {}",
                 event.priority,
                 event.head.count,
                 event.rule,
+                if event.head.state == EventState::Pending { " (pending)" } else { "" },
                 where_from(event),
                 printable(&event.message)
             )?,
@@ -98,18 +112,19 @@ fn where_from(event: &ErrorEvent) -> String {
     }
 }
 
-fn summarise(totals: &Totals, events: usize, elapsed: Duration) -> io::Result<()> {
+fn summarise(totals: &Totals, shown: usize, pending: usize, elapsed: Duration) -> io::Result<()> {
     let megabytes = totals.bytes as f64 / 1e6;
     let mut out = io::stderr().lock();
     writeln!(
         out,
-        "{} lines, {megabytes:.1} MB in {:.2} s ({:.0} MB/s): {} hits, {events} events",
+        "{} lines, {megabytes:.1} MB in {:.2} s ({:.0} MB/s): {} hits, {shown} events",
         totals.lines,
         elapsed.as_secs_f64(),
         megabytes / elapsed.as_secs_f64().max(1e-9),
         totals.hits
     )?;
     for (count, what) in [
+        (pending as u64, "events are below their rule's threshold: --pending shows them"),
         (totals.cut, "lines were longer than 1 MiB and were cut"),
         (totals.unlisted, "hits belong to events beyond the first 100000 and are not listed"),
     ] {

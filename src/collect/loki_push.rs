@@ -198,8 +198,9 @@ impl Door {
         let patience = self.doors.config.answer_timeout.0;
         let door = Arc::clone(&self);
         let taking = KeepGoing(Some(Box::pin(async move {
-            let (fate, block) = door.doors.intake.take(batch).await;
+            let (receipt, block) = door.doors.intake.take(batch).await;
             door.blocks.put(block);
+            let fate = receipt.fate().await;
             door.settled(fate, lines);
             fate
         })));
@@ -265,7 +266,7 @@ impl Door {
         RequestDigest(hash.digest128())
     }
 
-    /// Books the lines of a batch by its fate. The intake has counted those of a durable one as scanned.
+    /// Books the lines of a batch by its fate. Those of a durable one are counted as scanned where they became durable.
     fn settled(&self, fate: Fate, lines: u64) {
         match fate {
             Fate::Durable => {}

@@ -147,7 +147,7 @@ impl Prefilter {
                 let start = base + start;
                 let line = map.line_of(start);
                 if start + self.targets[literal].length <= lines[line].end as usize {
-                    self.propose(literal, range.start + line, &mut scratch.candidates);
+                    self.propose(literal, range.start + line, true, &mut scratch.candidates);
                 }
             });
             self.find_odd(bytes, &mut scratch.odd);
@@ -162,9 +162,10 @@ impl Prefilter {
         }
     }
 
-    fn propose(&self, literal: usize, line: usize, candidates: &mut Vec<Candidate>) {
+    /// `stands`: the literal is in the raw line, letter by letter.
+    fn propose(&self, literal: usize, line: usize, stands: bool, candidates: &mut Vec<Candidate>) {
         for (rule, proves) in &self.targets[literal].rules {
-            let candidate = Candidate::new(line, *rule, *proves);
+            let candidate = Candidate::new(line, *rule, *proves && stands);
             // In a storm one literal is found again and again; the rest of the repeats goes after sorting.
             if candidates.last() != Some(&candidate) {
                 candidates.push(candidate);
@@ -201,7 +202,8 @@ impl Prefilter {
             let decoded = message::decode(raw);
             for subject in [Some(raw), decoded.as_deref()].into_iter().flatten() {
                 respell(subject, respelled);
-                engine.find(respelled, &mut |literal, _| self.propose(literal, range.start + line, candidates));
+                // What was respelled proves nothing: a pattern may tell `k` from U+212A.
+                engine.find(respelled, &mut |literal, _| self.propose(literal, range.start + line, false, candidates));
             }
         }
     }

@@ -24,13 +24,19 @@ pub struct Ack(oneshot::Sender<Fate>);
 
 /// The side that waits.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<Fate>);
+pub struct Receipt(Known);
+
+#[derive(Debug)]
+enum Known {
+    Already(Fate),
+    Later(oneshot::Receiver<Fate>),
+}
 
 impl Ack {
     /// A new promise and the place to wait for it.
     pub fn pair() -> (Self, Receipt) {
         let (sender, receiver) = oneshot::channel();
-        (Self(sender), Receipt(receiver))
+        (Self(sender), Receipt(Known::Later(receiver)))
     }
 
     /// Tells the sender. A sender that went away is no error: its data is as durable as any.
@@ -43,7 +49,17 @@ impl Ack {
 impl Receipt {
     /// Waits until the promise is settled or dropped.
     pub async fn fate(self) -> Fate {
-        self.0.await.unwrap_or(Fate::Abandoned)
+        match self.0 {
+            Known::Already(fate) => fate,
+            Known::Later(receiver) => receiver.await.unwrap_or(Fate::Abandoned),
+        }
+    }
+}
+
+/// A fate that is known at once.
+impl From<Fate> for Receipt {
+    fn from(fate: Fate) -> Self {
+        Self(Known::Already(fate))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::{Block, SourceName, TenantId, Timestamp};
 
-use super::{Fate, Lease};
+use super::{Lease, Receipt};
 
 /// Names a request by its content: the same bytes from the same tenant to the same path are the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ pub struct Batch {
     pub lease: Lease,
 }
 
-type Taking = Pin<Box<dyn Future<Output = (Fate, Block)> + Send>>;
+type Taking = Pin<Box<dyn Future<Output = (Receipt, Block)> + Send>>;
 
 /// Where batches go: scanned on the caller's task, grouped, and committed.
 ///
@@ -39,18 +39,25 @@ pub struct Intake(Arc<dyn Fn(Batch) -> Taking + Send + Sync>);
 
 impl Intake {
     /// Wraps the function that does the work.
-    pub fn new<F, R>(take: F) -> Self
+    pub fn new<F, R, T>(take: F) -> Self
     where
         F: Fn(Batch) -> R + Send + Sync + 'static,
-        R: Future<Output = (Fate, Block)> + Send + 'static,
+        R: Future<Output = (T, Block)> + Send + 'static,
+        T: Into<Receipt>,
     {
-        Self(Arc::new(move |batch| Box::pin(take(batch))))
+        Self(Arc::new(move |batch| {
+            let taking = take(batch);
+            Box::pin(async move {
+                let (receipt, block) = taking.await;
+                (receipt.into(), block)
+            })
+        }))
     }
 
-    /// Scans the batch on this task and waits until its effects are durable.
+    /// Scans the batch on this task. What becomes of it is known when its effects are durable: at once for a batch without any.
     ///
-    /// The block comes back cleared, so that its memory can serve the next request.
-    pub async fn take(&self, batch: Batch) -> (Fate, Block) {
+    /// The block comes back cleared before that, so that its memory serves the next request while the disk is waited for.
+    pub async fn take(&self, batch: Batch) -> (Receipt, Block) {
         (self.0)(batch).await
     }
 }

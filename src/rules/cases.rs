@@ -1,6 +1,6 @@
 //! Does a rule hold its own samples?
 
-use std::borrow::Cow;
+use crate::model::message;
 
 use super::problem::{Located, Report, shown};
 use super::{Pattern, Rule};
@@ -42,9 +42,10 @@ pub(super) fn check(rule: &Rule, matching: &[Located<String>], not_matching: &[L
     }
 }
 
+/// The two subjects are those of `detect`: the raw line, and its message where it is JSON or logfmt.
 fn meets<'r>(rule: &'r Rule, line: &[u8]) -> Result<(), Miss<'r>> {
-    let subjects = subjects(line);
-    let found = |pattern: &Pattern| subjects.iter().any(|subject| pattern.regex().is_match(subject));
+    let message = message::decode(line);
+    let found = |pattern: &Pattern| [Some(line), message.as_deref()].into_iter().flatten().any(|subject| pattern.regex().is_match(subject));
     if rule.pattern.as_ref().is_some_and(|pattern| !found(pattern)) {
         return Err(Miss::Pattern);
     }
@@ -55,9 +56,4 @@ fn meets<'r>(rule: &'r Rule, line: &[u8]) -> Result<(), Miss<'r>> {
         Some(pattern) => Err(Miss::Excluded(pattern)),
         None => Ok(()),
     }
-}
-
-/// What a rule is held against: the raw line. The decoded message (`model::message::decode(line)`) is to be added here as the second.
-fn subjects(line: &[u8]) -> Vec<Cow<'_, [u8]>> {
-    vec![Cow::Borrowed(line)]
 }

@@ -179,6 +179,36 @@ impl Rule {
         let parts = (source(&self.pattern), &self.keyword_list, exclude, &self.selector, self.continues, self.count, self.window, &self.by);
         xxhash_rust::xxh3::xxh3_64(format!("{parts:?}").as_bytes())
     }
+
+    /// A rule with a name and a pattern and nothing else, for tests and benchmarks.
+    ///
+    /// # Panics
+    /// When the pattern does not compile.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test(name: &str, pattern: &str) -> Self {
+        Self {
+            id: RuleId(0),
+            name: RuleName::new(name),
+            formerly: Vec::new(),
+            description: None,
+            runbook: None,
+            priority: Priority::P3,
+            pattern: Some(Pattern::try_new(pattern).expect("a pattern in a test compiles")),
+            keywords: None,
+            keyword_list: Vec::new(),
+            exclude: Vec::new(),
+            selector: Selector::default(),
+            continues: false,
+            count: 1,
+            window: Duration::from_secs(60),
+            by: Vec::new(),
+            remediation: Remediation { action: "none".to_owned(), params: BTreeMap::new(), cooldown: Duration::from_secs(300) },
+            samples: Samples::default(),
+            file: "test".to_owned(),
+            line: 1,
+        }
+    }
 }
 
 impl RuleSet {

@@ -35,7 +35,11 @@ pub struct CriLine<'l> {
 #[derive(Debug, Default)]
 pub struct Joiner {
     text: Vec<u8>,
+    /// The end of a line is awaited.
+    open: bool,
+    /// Time of the first part.
     time: Option<Timestamp>,
+    cut: u64,
 }
 
 static PARTIAL_TAG: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" P"));
@@ -69,10 +73,10 @@ pub fn parse_cri(line: &[u8]) -> Option<CriLine<'_>> {
 }
 
 impl CriLine<'_> {
-    /// The time as a number; the epoch when it cannot be read.
+    /// The time as a number; `None` when it cannot be read.
     #[must_use]
-    pub fn at(&self) -> Timestamp {
-        std::str::from_utf8(self.time).ok().and_then(|text| Timestamp::parse(text).ok()).unwrap_or_default()
+    pub fn at(&self) -> Option<Timestamp> {
+        std::str::from_utf8(self.time).ok().and_then(|text| Timestamp::parse(text).ok())
     }
 }
 
@@ -86,39 +90,46 @@ pub fn has_partial(chunk: &[u8]) -> bool {
 }
 
 impl Joiner {
-    /// Takes the next part of a stream; gives the whole line when it has ended. The line's time is the one of its first part.
+    /// Takes the next part of a stream; gives the whole line when it has ended, with the time of its first part where that can be read.
     ///
-    /// A line over `limit` bytes is cut there; the second value says so.
-    pub fn take<'j>(&'j mut self, line: &CriLine<'j>, limit: usize) -> Option<(Timestamp, &'j [u8], bool)> {
-        if self.time.is_none() && !line.partial {
-            let cut = &line.text[..line.text.len().min(limit)];
-            return Some((line.at(), cut, cut.len() < line.text.len()));
+    /// A line over `limit` bytes is cut there and counted.
+    pub fn take<'j>(&'j mut self, line: &CriLine<'j>, limit: usize) -> Option<(Option<Timestamp>, &'j [u8])> {
+        if !self.open && !line.partial {
+            self.cut += u64::from(line.text.len() > limit);
+            return Some((line.at(), &line.text[..line.text.len().min(limit)]));
         }
-        if self.time.is_none() {
+        if !self.open {
             self.text.clear();
+            self.time = line.at();
+            self.open = true;
         }
-        let time = *self.time.get_or_insert_with(|| line.at());
         // One byte over the limit is kept, to know that the line was cut.
         let room = (limit + 1).saturating_sub(self.text.len());
         self.text.extend_from_slice(&line.text[..line.text.len().min(room)]);
         if line.partial {
             return None;
         }
-        self.time = None;
-        let cut = self.text.len() > limit;
+        self.open = false;
+        self.cut += u64::from(self.text.len() > limit);
         self.text.truncate(limit);
-        Some((time, &self.text, cut))
+        Some((self.time, &self.text))
     }
 
     /// True while the end of a line is awaited.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.time.is_some()
+        self.open
+    }
+
+    /// Lines that were cut so far.
+    #[must_use]
+    pub fn cut(&self) -> u64 {
+        self.cut
     }
 
     /// What is there of a line whose end never came, at the end of a file.
-    pub fn rest(&mut self) -> Option<(Timestamp, &[u8])> {
-        self.time.take().map(|time| (time, self.text.as_slice()))
+    pub fn rest(&mut self) -> Option<(Option<Timestamp>, &[u8])> {
+        std::mem::take(&mut self.open).then_some((self.time, self.text.as_slice()))
     }
 }
 
@@ -137,7 +148,7 @@ mod tests {
         let text = line("stderr F panic: boom");
         let parsed = parse_cri(text.as_bytes()).expect("a CRI line");
         assert_eq!((parsed.stream, parsed.partial, parsed.text), (StdStream::Err, false, b"panic: boom".as_slice()));
-        assert_eq!(parsed.at().to_string(), TIME);
+        assert_eq!(parsed.at().map(|at| at.to_string()).as_deref(), Some(TIME));
         assert_eq!(parse_cri(line("stdout P:x a  b ").as_bytes()).map(|l| (l.partial, l.text)), Some((true, b"a  b ".as_slice())));
         assert_eq!(parse_cri(line("stdout F").as_bytes()).map(|l| l.text), Some(b"".as_slice()));
         for wrong in ["", "stdout", "stdout ", "other F x", "stdout Q x", "stdoutF x"] {
@@ -157,10 +168,10 @@ mod tests {
         let mut whole = Vec::new();
         for text in chunk.lines() {
             let parsed = parse_cri(text.as_bytes()).expect("a CRI line");
-            whole.extend(joiner.take(&parsed, 100).map(|(_, text, cut)| (String::from_utf8_lossy(text).into_owned(), cut)));
+            whole.extend(joiner.take(&parsed, 100).map(|(_, text)| String::from_utf8_lossy(text).into_owned()));
         }
-        assert_eq!(whole, [("hello world".to_owned(), false), ("next".to_owned(), false)]);
-        assert_eq!(joiner.rest(), None);
+        assert_eq!(whole, ["hello world", "next"]);
+        assert_eq!((joiner.rest(), joiner.cut()), (None, 0));
     }
 
     #[test]
@@ -168,10 +179,22 @@ mod tests {
         let mut joiner = Joiner::default();
         let [a, b] = ["stdout P abc", "stdout F def"].map(line);
         assert_eq!(joiner.take(&parse_cri(a.as_bytes()).expect("a part"), 4), None);
-        let (_, text, cut) = joiner.take(&parse_cri(b.as_bytes()).expect("the end"), 4).expect("whole");
-        assert_eq!((text, cut), (b"abcd".as_slice(), true));
+        let (_, text) = joiner.take(&parse_cri(b.as_bytes()).expect("the end"), 4).expect("whole");
+        assert_eq!(text, b"abcd");
         let long = line("stdout F abcdef");
-        let (_, text, cut) = joiner.take(&parse_cri(long.as_bytes()).expect("a line"), 4).expect("whole");
-        assert_eq!((text, cut), (b"abcd".as_slice(), true));
+        let (_, text) = joiner.take(&parse_cri(long.as_bytes()).expect("a line"), 4).expect("whole");
+        assert_eq!(text, b"abcd");
+        assert_eq!(joiner.cut(), 2);
+    }
+
+    #[test]
+    fn a_line_whose_end_never_comes_is_what_there_is_of_it() {
+        let mut joiner = Joiner::default();
+        let part = line("stdout P begun");
+        assert_eq!(joiner.take(&parse_cri(part.as_bytes()).expect("a part"), 100), None);
+        assert!(joiner.is_open());
+        let (at, text) = joiner.rest().expect("a line");
+        assert_eq!((at.map(|at| at.to_string()).as_deref(), text), (Some(TIME), b"begun".as_slice()));
+        assert_eq!(joiner.rest(), None);
     }
 }

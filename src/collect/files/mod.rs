@@ -29,6 +29,13 @@ impl Layout {
     }
 }
 
+/// The command that reads a compressed file, when these are its first bytes. Rotated logs are compressed, and their bytes are no lines.
+#[must_use]
+pub fn compression(start: &[u8]) -> Option<&'static str> {
+    const MAGIC: [(&[u8], &str); 3] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz")];
+    MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, command)| *command)
+}
+
 /// The stream that a file's path tells of: the kubelet's two layouts name namespace, pod and container; any other path is its own label.
 ///
 /// Layouts: `.../pods/<namespace>_<pod>_<uid>/<container>/<n>.log` and `.../containers/<pod>_<namespace>_<container>-<id>.log`.

@@ -19,6 +19,8 @@ pub struct ChunkReader<R> {
     /// The rest of a line that was cut is being skipped.
     skipping: bool,
     cut: u64,
+    /// Bytes that were given out or skipped.
+    consumed: u64,
     ended: bool,
 }
 
@@ -30,7 +32,7 @@ impl<R: Read> ChunkReader<R> {
     /// Reads from `input`; lines over `limit` bytes are cut and counted.
     pub fn new(input: R, limit: usize) -> Self {
         let room = limit.max(CHUNK) + CHUNK;
-        Self { input, buffer: vec![0; room], filled: 0, taken: 0, limit: limit.max(1), skipping: false, cut: 0, ended: false }
+        Self { input, buffer: vec![0; room], filled: 0, taken: 0, limit: limit.max(1), skipping: false, cut: 0, consumed: 0, ended: false }
     }
 
     /// The next chunk, or `None` at the end.
@@ -40,12 +42,20 @@ impl<R: Read> ChunkReader<R> {
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk<'_>>> {
         self.buffer.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
+        self.consumed += self.taken as u64;
         self.taken = 0;
         loop {
             if self.skipping {
                 self.skip_to_line_end();
             }
             let searched = &self.buffer[..self.filled];
+            if self.filled > self.limit && memchr::memchr(b'\n', searched).is_none_or(|end| end > self.limit) {
+                // Its beginning is a line, its rest is skipped. Only the first line can be so long: chunks end at the last `\n` there is.
+                self.cut += 1;
+                self.skipping = true;
+                self.taken = self.limit;
+                return Ok(Some(Chunk(&self.buffer[..self.limit])));
+            }
             if let Some(end) = memchr::memrchr(b'\n', searched).filter(|_| self.ended || self.filled >= CHUNK) {
                 self.taken = end + 1;
                 return Ok(Some(Chunk(&self.buffer[..self.taken])));
@@ -53,13 +63,6 @@ impl<R: Read> ChunkReader<R> {
             if self.ended {
                 self.taken = self.filled;
                 return Ok((self.filled > 0).then_some(Chunk(&self.buffer[..self.filled])));
-            }
-            if self.filled > self.limit && !searched.contains(&b'\n') {
-                // One line is larger than any line may be: its beginning is a line, its rest is skipped.
-                self.cut += 1;
-                self.skipping = true;
-                self.taken = self.limit;
-                return Ok(Some(Chunk(&self.buffer[..self.limit])));
             }
             self.fill()?;
         }
@@ -70,17 +73,24 @@ impl<R: Read> ChunkReader<R> {
         self.cut
     }
 
+    /// Bytes that were taken from the input so far: the chunks, and what was cut off.
+    pub fn taken(&self) -> u64 {
+        self.consumed + self.taken as u64
+    }
+
     fn skip_to_line_end(&mut self) {
         let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
         self.skipping = end.is_none() && !self.ended;
         let skipped = end.map_or(self.filled, |at| at + 1);
         self.buffer.copy_within(skipped..self.filled, 0);
         self.filled -= skipped;
+        self.consumed += skipped as u64;
     }
 
     fn fill(&mut self) -> io::Result<()> {
+        let end = self.buffer.len().min(self.filled + CHUNK);
         loop {
-            match self.input.read(&mut self.buffer[self.filled..]) {
+            match self.input.read(&mut self.buffer[self.filled..end]) {
                 Ok(0) => self.ended = true,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -142,6 +152,7 @@ mod tests {
             lines.extend(chunk.lines().map(<[u8]>::to_vec));
             assert_eq!((lines.len() - before) as u64, chunk.count());
         }
+        assert_eq!(reader.taken(), input.len() as u64);
         (lines, reader.cut())
     }
 
@@ -168,6 +179,16 @@ mod tests {
         let (lines, cut) = lines_of(&text, 1 << 20);
         assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1 << 20, 4]);
         assert_eq!(cut, 1);
+    }
+
+    #[test]
+    fn lines_around_the_limit_are_cut_exactly_there() {
+        for (length, cuts) in [(99, 0), (100, 0), (101, 1), (CHUNK, 1)] {
+            let text = format!("a\n{}\nb\n{}", "x".repeat(length), "y".repeat(length));
+            let (lines, cut) = lines_of(text.as_bytes(), 100);
+            assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1, length.min(100), 1, length.min(100)], "{length}");
+            assert_eq!(cut, 2 * cuts, "{length}");
+        }
     }
 
     #[test]

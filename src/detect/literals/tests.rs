@@ -30,7 +30,7 @@ fn each_pattern_has_its_cheapest_set() {
         (r"\d+ ms: quota exceeded", " ms: quota exceeded"),
         ("the.*xylophone", "xylophone"),
         ("(?:goroutine .* )+running", "goroutine "),
-        (r"(?i)x509|certificate.*expired|tls.{3}handshake", "~certificate|~handshake|~x509"),
+        (r"(?i)x509|certificate.*expired|tls.{3}handshake", "~expired|~handshake|~x509"),
         // Repetition.
         ("(?:abc){2}", "abcabc!"),
         ("(?:abcdef){2,}", "abcdefabcdef"),
@@ -40,10 +40,10 @@ fn each_pattern_has_its_cheapest_set() {
         // Case folding of k and s, and of bytes.
         ("(?i)kiosk", "~kiosk!"),
         ("(?i-u)kiosk", "~kiosk!"),
-        ("[kK]iosk", "~kiosk!"),
+        ("[kK]iosk", "~kiosk"),
         ("[ks]afe", "kafe|safe!"),
         // Classes.
-        ("error 50[0-9]", "error 50"),
+        ("error 5[0-9]{2}", "error 5"),
         ("E[12]000", "E1000|E2000!"),
         (r"error\scode", "error"),
         // What JSON may escape, and what is not ASCII, ends a text.
@@ -57,16 +57,13 @@ fn each_pattern_has_its_cheapest_set() {
         ("", "none: matches_empty"),
         (r"\d{3}", "none: too_short"),
         ("timeout|.{80}", "none: alternative"),
-        ("timeout|x", "none: too_short"),
+        ("timeout|x", "none: alternative"),
         ("a|b|c", "none: too_short"),
         // It matches nothing, and so needs nothing.
-        (r"[a&&b]", ""),
+        (r"[a&&b]", "!"),
     ];
-    let wrong: Vec<_> = cases
-        .iter()
-        .map(|(pattern, wanted)| (pattern, wanted, set(pattern)))
-        .filter(|(_, wanted, got)| got.trim_end_matches('!') != wanted.trim_end_matches('!') || got != *wanted)
-        .collect();
+    let wrong: Vec<_> =
+        cases.iter().map(|(pattern, wanted)| (pattern, wanted, set(pattern))).filter(|(_, wanted, got)| got != *wanted).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -75,5 +72,6 @@ fn large_patterns_stay_within_bounds() {
     let keywords = (0..1000).map(|n| format!("keyword-{n:04}")).collect::<Vec<_>>().join("|");
     assert_eq!(set(&format!("(?i){keywords}")).matches('|').count(), 999);
     assert_eq!(set("(?:[ab][cd]){20}timeout"), "timeout");
-    assert_eq!(set("[ab][cd][ef][gh][ij][kl][mn]"), "none: too_short");
+    assert_eq!(set("[ab][cd][ef][gh][ij][kl][mn]").matches('|').count(), MAX_PRODUCT - 1);
+    assert_eq!(set(&format!("(?:{keywords}|(?:[ab][cd]){{9}}|x{{5000}})")).matches('|').count(), 1064);
 }

@@ -1,0 +1,233 @@
+//! `scan`: the events of files, offline.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use kube_sentinel::proto::v1;
+use prost::Message;
+use serde_json::{Value, json};
+
+use crate::shell::{Done, command, run, run_with_input, text};
+
+const PANIC: &str = "panic: runtime error: index out of range";
+
+/// A folder with files that are written by name.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, content).expect("a file");
+        path
+    }
+}
+
+fn scan(file: &Path, flags: &[&str]) -> Done {
+    run(&[&["scan", "--format", "json", text(file)], flags].concat())
+}
+
+/// Events without what differs from run to run.
+fn events(done: &Done) -> Vec<Value> {
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let mut events = done.json();
+    for event in &mut events {
+        event.as_object_mut().expect("an object").remove("id");
+    }
+    events
+}
+
+fn summary(events: &[Value]) -> Vec<(&str, u64)> {
+    events.iter().map(|event| (event["rule_name"].as_str().expect("a name"), event["count"].as_u64().expect("a count"))).collect()
+}
+
+fn cri(second: u32, rest: &str) -> String {
+    format!("2026-11-20T09:{:02}:{:02}.000000001Z {rest}\n", second / 60 % 60, second % 60)
+}
+
+#[test]
+fn plain_lines_json_lines_and_lines_of_windows_are_read() {
+    let folder = Folder::new();
+    let lines = format!("hello\n{PANIC}\r\n{PANIC}\n{{\"level\":\"error\",\"msg\":\"dial tcp 10.0.0.1:80: connect: connection refused\"}}");
+    let done = scan(&folder.file("app.log", lines), &[]);
+    let events = events(&done);
+    assert_eq!(summary(&events), [("panic", 2), ("connection-refused", 1)]);
+    assert_eq!(events[0]["message"], json!(PANIC));
+    assert_eq!(events[1]["message"], json!("dial tcp 10.0.0.1:80: connect: connection refused"));
+    assert!(done.err.starts_with("4 lines, "), "{}", done.err);
+}
+
+#[test]
+fn the_paths_of_the_kubelet_name_the_workload_of_a_cri_file() {
+    let folder = Folder::new();
+    for path in ["pods/shop_api-7b9c4d6f8-xk2m3_0a1b/api/0.log", "containers/api-7b9c4d6f8-xk2m3_shop_api-0123456789abcdef.log"] {
+        let content = cri(1, "stdout F hello") + &cri(2, &format!("stderr F {PANIC}")) + &cri(9, &format!("stderr F {PANIC}"));
+        let found = events(&scan(&folder.file(path, content), &[]));
+        assert_eq!(summary(&found), [("panic", 2)], "{path}");
+        let event = &found[0];
+        assert_eq!([&event["namespace"], &event["workload"], &event["container"]], ["shop", "api", "api"], "{path}");
+        assert_eq!(event["first_seen"], json!("2026-11-20T09:00:02.000000001Z"));
+        assert_eq!(event["last_seen"], json!("2026-11-20T09:00:09.000000001Z"));
+    }
+}
+
+#[test]
+fn a_line_in_parts_is_one_line_and_its_outputs_do_not_mix() {
+    let folder = Folder::new();
+    let parts =
+        ["stdout P panic: run", "stderr P dial tcp: ", "stdout F time error", "stderr F connection refused", "stdout P fatal error: cut"];
+    let content: String = parts.iter().zip(0..).map(|(part, at)| cri(at, part)).collect();
+    let found = events(&scan(&folder.file("0.log", content), &[]));
+    let messages: Vec<_> = found.iter().map(|event| event["message"].as_str().expect("a text")).collect();
+    assert_eq!(messages.len(), 3);
+    for message in ["panic: runtime error", "dial tcp: connection refused", "fatal error: cut"] {
+        assert!(messages.contains(&message), "{messages:?}");
+    }
+}
+
+/// Lines of every kind, over several chunks of the reader: parts, JSON with escapes, letters that fold to ASCII, lines without a header.
+fn mixed_file() -> String {
+    let mut content = String::new();
+    for n in 0..30_000 {
+        let line = match n % 3_000 {
+            17 => format!("stderr F {PANIC}"),
+            400 => r#"stdout F {"level":"error","msg":"dial tcp: conne\u0063tion refused"}"#.to_owned(),
+            401 => r#"stdout F {"level":"error","msg":"a \"quoted\" panic: here"}"#.to_owned(),
+            800 if n > 20_000 => "stdout P pa".to_owned(),
+            801 if n > 20_000 => "stderr F no space left on device".to_owned(),
+            802 if n > 20_000 => "stdout F nic: in parts".to_owned(),
+            1_200 => "stdout F x509: certificate ha\u{17f} expired".to_owned(),
+            1_600 => "stdout F panicked at 'x'\r".to_owned(),
+            _ => format!("stdout F request {n} took {} ms", n % 97),
+        };
+        content += &cri(n / 10, &line);
+        if n % 5_000 == 77 {
+            content += "panic: without a header\n";
+        }
+    }
+    content
+}
+
+#[test]
+fn the_events_are_those_of_the_definition_of_right() {
+    let folder = Folder::new();
+    let file = folder.file("pods/shop_db-0_1/pg/0.log", mixed_file());
+    let naive = folder.file("naive.yaml", "detect: {engine: naive}\n");
+    // A rule without a literal makes every line be looked at.
+    let slow = folder.file("slow.yaml", "rules:\n  - {name: digits, priority: P4, match: {pattern: '[0-9]{5} took 9[0-5]'}}\n");
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/default.yaml");
+    for rules in [vec!["--rules", default], vec!["--rules", default, "--rules", text(&slow)]] {
+        let fast = events(&scan(&file, &rules));
+        let right = events(&scan(&file, &[&rules[..], &["--config", text(&naive)]].concat()));
+        assert!(fast.len() >= 4, "{fast:?}");
+        assert_eq!(fast, right);
+    }
+}
+
+#[test]
+fn thresholds_count_at_the_times_of_the_file() {
+    let folder = Folder::new();
+    let rules = folder.file(
+        "rules.yaml",
+        "rules:\n  - {name: often, priority: P2, match: {pattern: broken pipe}, count: 3, window: 1m}\n  - {name: seldom, priority: P3, match: {pattern: no route}, count: 3, window: 1m}\n",
+    );
+    // Three in a minute, and hours of other lines in the same chunk; three in an hour.
+    let content: String = (0..3_000)
+        .map(|n| match n {
+            10 | 30 | 50 => cri(n, "stdout F broken pipe"),
+            100 | 1_000 | 2_000 => cri(n, "stdout F no route"),
+            _ => cri(n, "stdout F fine"),
+        })
+        .collect();
+    let file = folder.file("0.log", content);
+    let done = scan(&file, &["--rules", text(&rules)]);
+    assert_eq!(summary(&events(&done)), [("often", 3)]);
+    assert!(done.err.contains("1 events are below their rule's threshold: --pending shows them"), "{}", done.err);
+    let all = events(&scan(&file, &["--rules", text(&rules), "--pending"]));
+    assert_eq!(summary(&all), [("often", 3), ("seldom", 3)]);
+    assert_eq!([&all[0]["state"], &all[1]["state"]], ["firing", "pending"]);
+    let shown = run(&["scan", text(&file), "--rules", text(&rules), "--pending"]);
+    assert!(shown.out.contains("seldom (pending)"), "{}", shown.out);
+}
+
+#[test]
+fn standard_input_and_several_files_are_one_scan_and_a_missing_file_stops_nothing() {
+    let folder = Folder::new();
+    let first = folder.file("a.log", format!("{PANIC}\n"));
+    let missing = folder.0.path().join("missing.log");
+    let last = folder.file("b.log", "OOMKilled\n");
+    let done = run_with_input(&["scan", "--format", "json", text(&first), text(&missing), "-", text(&last)], PANIC.as_bytes());
+    assert_eq!(done.code, Some(1));
+    assert_eq!(summary(&done.json()), [("panic", 2), ("oom-killed", 1)]);
+    assert!(done.err.contains(&format!("{}: No such file", missing.display())), "{}", done.err);
+}
+
+#[test]
+fn a_compressed_file_is_named_with_the_command_that_reads_it() {
+    let folder = Folder::new();
+    for (bytes, how) in [(b"\x1f\x8b\x08\0panic: x\n".as_slice(), "gzip"), (b"\x28\xb5\x2f\xfdpanic: x\n", "zstd")] {
+        let done = scan(&folder.file("0.log.gz", bytes), &[]);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{how}");
+        assert!(done.err.contains(&format!("`{how} -dc FILE | kube-sentinel scan -`")), "{}", done.err);
+    }
+}
+
+#[test]
+fn the_three_formats_tell_of_the_same_events() {
+    let folder = Folder::new();
+    let file = folder.file("0.log", mixed_file());
+    let json = run(&["scan", "--format", "json", text(&file)]);
+    let protobuf = run(&["scan", "--format", "protobuf", text(&file)]);
+    let shown = run(&["scan", text(&file)]);
+    let mut rest = protobuf.bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        messages.push(v1::ErrorEvent::decode_length_delimited(&mut rest).expect("a whole message"));
+    }
+    let told: Vec<_> = messages.iter().map(|event| (event.rule.as_str(), event.count)).collect();
+    let lines = json.json();
+    assert_eq!(told, summary(&lines));
+    assert_eq!(shown.out.lines().count(), told.len());
+    for (line, (rule, count)) in shown.out.lines().zip(told) {
+        assert!(line.contains(rule) && line.contains(&format!("{count}x")), "{line}");
+    }
+}
+
+#[test]
+fn a_pipe_shows_no_progress_and_the_output_file_is_replaced() {
+    let folder = Folder::new();
+    let file = folder.file("0.log", mixed_file());
+    let output = folder.file("events.json", "x".repeat(1 << 20));
+    let done = scan(&file, &["--output", text(&output)]);
+    assert_eq!((done.code, done.out.as_str()), (Some(0), ""));
+    assert!(!done.err.contains(['\r', '\u{1b}']), "{:?}", done.err);
+    assert!(done.err.contains(" hits, "), "{}", done.err);
+    let written = fs::read_to_string(&output).expect("a file");
+    assert!(written.lines().count() > 3 && written.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let nowhere = scan(&file, &["--output", "/nowhere/events.json"]);
+    assert_eq!(nowhere.code, Some(1));
+    assert!(nowhere.err.starts_with("/nowhere/events.json: cannot be written: "), "{}", nowhere.err);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let folder = Folder::new();
+    let word = |n: usize| n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect::<String>();
+    let lines: String = (0..3_000).map(|n| format!("panic: {}\n", word(n))).collect();
+    let file = folder.file("many.log", lines);
+    let mut child = command(&["scan", "--format", "json", text(&file)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut first = [0];
+    child.stdout.take().expect("a pipe").read_exact(&mut first).expect("a first byte");
+    let done = Done::from(child.wait_with_output().expect("it ends"));
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+}
