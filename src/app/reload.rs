@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(update.removed, [RuleName::new("gone")]);
         assert_eq!(update.rewindowed, [(RuleName::new("b"), Duration::from_secs(600))]);
         assert_eq!(names.of(second.rules()[0].id), "a");
-        let third = set(&format!("rules:\n{}{}", rule("name: b, formerly: [a], window: 10m"), rule("name: a")));
+        let third = set(&format!("rules:\n{}{}", rule("name: b, window: 10m"), rule("name: a")));
         let (names, _) = follow(&update.known, &third);
         assert_ne!(names.of(third.rules()[1].id), names.of(third.rules()[0].id));
     }

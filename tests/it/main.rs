@@ -3,6 +3,7 @@
 mod accounting;
 mod api;
 mod auth;
+mod bad_input;
 mod cli;
 mod config;
 mod corpus;
