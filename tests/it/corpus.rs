@@ -1,5 +1,7 @@
 //! The tables of `tests/corpus/match*.toml`, on every engine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::ops::Range;
 use std::sync::Arc;
 
