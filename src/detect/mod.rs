@@ -94,7 +94,7 @@ impl Detector {
 
     /// Appends the hits of the block's lines in `range`, ascending by line, then rule. Of the rules that match a line and look at its
     /// stream, the first in file order is a hit and, behind rules that `continue`, the next ones; a line without a hit meets the set's
-    /// default rule.
+    /// default rule, if that looks at the stream.
     ///
     /// Callers that must yield scan in ranges of about 1 MiB.
     ///

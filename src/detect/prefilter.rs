@@ -142,6 +142,8 @@ impl Prefilter {
         if let Some(engine) = &self.engine {
             let base = first.start as usize;
             let bytes = &block.bytes()[base..last.end as usize];
+            // PERF: first, because it is the fastest to fetch the bytes from memory.
+            self.find_odd(bytes, &mut scratch.odd);
             let mut map = LineMap { lines, at: 0 };
             engine.find(bytes, &mut |literal, start| {
                 let start = base + start;
@@ -150,7 +152,6 @@ impl Prefilter {
                     self.propose(literal, range.start + line, true, &mut scratch.candidates);
                 }
             });
-            self.find_odd(bytes, &mut scratch.odd);
             self.search_odd(&**engine, block, range.clone(), scratch);
         }
         if let (Some(lazy), Some(dfa)) = (&self.lazy, &mut scratch.dfa) {

@@ -35,7 +35,7 @@ pub struct Counts {
     pub dfa_cache_clears: u64,
 }
 
-/// A line that a rule may match. Orders by line, then rule, then what is proven first.
+/// A line that a rule may match, in 32 bits for the line, 31 for the rule and one for the proof. Orders by line, then rule, then what is proven first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate(u64);
 

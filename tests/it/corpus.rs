@@ -1,5 +1,7 @@
 //! The tables of `tests/corpus/match*.toml`, on every engine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -156,5 +158,22 @@ fn rules_without_a_literal_are_named_with_the_reason() {
     for (engine, detector) in detectors(&rules) {
         let reasons: Vec<(u32, &str)> = detector.expensive().map(|(rule, reason)| (rule.0, reason.as_str())).collect();
         assert_eq!(reasons, [(1, "too_short"), (2, "matches_empty"), (3, "alternative"), (4, "escapable")], "{engine:?}");
+    }
+}
+
+#[test]
+fn only_what_a_literal_does_not_prove_is_confirmed() {
+    let patterns = ["OOMKilled|Out of memory", r"\bdisk\b"];
+    let rules = patterns.iter().map(|pattern| Rule::for_test(pattern, pattern)).collect();
+    let rules = Arc::new(RuleSet::new(Generation(1), rules, false));
+    let lines = ["OOMKilled: Out of memory", "Out of memory on disk", "a disk", "diskette", "oomkilled", "\u{212a}"];
+    let block = block_of(lines.iter().map(|line| line.as_bytes()), b"\n");
+    for (engine, detector) in detectors(&rules).into_iter().skip(1) {
+        let (mut scratch, mut hits) = (Scratch::new(), Vec::new());
+        detector.scan(&block, 0..lines.len(), &mut scratch, &mut hits);
+        let counts = scratch.take_counts();
+        assert_eq!(hits.len(), 3, "{engine:?}");
+        // The second line is final before its second candidate; the third and the fourth have to be tried.
+        assert_eq!((counts.candidates, counts.confirms, counts.exact_lines), (5, 2, 1), "{engine:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Every engine against `naive`, on random rules and lines and on real logs.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 
