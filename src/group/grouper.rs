@@ -7,12 +7,13 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Timestamp,
-    TransitionReason, WindowKey, WindowState,
+    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
+    Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::Rule;
 
 use super::config::GroupConfig;
+use super::redact::redact;
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
@@ -268,7 +269,7 @@ impl Grouper {
             priority: rule.priority,
             generation: sightings.rules.generation(),
             workload: sighting.stream.workload().clone(),
-            labels: sighting.stream.labels().clone(),
+            labels: redacted(sighting.stream.labels()),
             template: Arc::clone(&sighting.template),
             message: Arc::clone(&sighting.message),
             window_key: sighting.window_key,
@@ -404,6 +405,20 @@ impl Touched {
             self.windows.push(key);
         }
     }
+}
+
+/// Label values without secrets: a value is read together with its name, because `token="..."` is told by the name.
+fn redacted(labels: &Labels) -> Labels {
+    let clean = |(name, value): (&str, &str)| {
+        let pair = format!("{name}={value}");
+        let value = match redact(&pair).split_once('=') {
+            Some((kept, value)) if kept == name => value.to_owned(),
+            _ => redact(value).into_owned(),
+        };
+        (name.to_owned(), value)
+    };
+    // The names were distinct before; an empty set is the safe answer to what cannot be.
+    Labels::try_new(labels.iter().map(clean).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ struct RuleCase {
 impl RuleCase {
     fn to_rule(&self, at: usize) -> Rule {
         let mut rule = Rule::for_test(self.name.as_deref().unwrap_or(&format!("rule-{at}")), "");
-        let pattern = |text: &str| Pattern::try_new(text).unwrap();
+        let pattern = |text: &str| Pattern::try_new(text).expect("a pattern of the corpus compiles");
         rule.pattern = self.pattern.as_deref().map(pattern);
         rule.keywords = (!self.keywords.is_empty()).then(|| {
             let keywords: Vec<String> = self.keywords.iter().map(|word| regex::escape(word)).collect();
@@ -94,7 +94,7 @@ pub(crate) fn answers(detector: &Detector, block: &Block, scratch: &mut Scratch)
 }
 
 fn run(file: &str) {
-    let corpus: Corpus = toml::from_str(file).unwrap();
+    let corpus: Corpus = toml::from_str(file).expect("the corpus is TOML of this form");
     let mut scratch = Scratch::new();
     for case in corpus.case {
         let rules = case.rules.iter().enumerate().map(|(at, rule)| rule.to_rule(at)).collect();

@@ -64,7 +64,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     let keywords = prop::option::weighted(0.2, prop::collection::vec(prop::sample::select(WORDS), 1..4));
     let exclude = prop::option::weighted(0.2, pattern());
     (prop::option::weighted(0.9, pattern()), keywords, exclude, any::<bool>()).prop_map(|(pattern, keywords, exclude, continues)| {
-        let compiled = |text: &str| Pattern::try_new(text).unwrap();
+        let compiled = |text: &str| Pattern::try_new(text).expect("a pattern of the corpus compiles");
         let mut rule = Rule::for_test("random", "");
         rule.pattern = pattern.as_deref().map(compiled);
         rule.keywords =
