@@ -103,12 +103,17 @@ fn write_listed(out: &mut impl Write, event: &Value, format: EventFormat) -> io:
         "{} {:>6}x  {}  {}/{}  {}  {}",
         text("priority"),
         event["count"].as_u64().unwrap_or(0),
-        text("last_seen"),
+        to_the_second(text("last_seen")),
         text("namespace"),
         text("workload"),
         text("rule_name"),
         printable(text("message"))
     )
+}
+
+/// A time in UTC without the fraction of its second.
+fn to_the_second(time: &str) -> String {
+    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 async fn follow(server: &str, key: Option<&str>, authority: Option<Vec<u8>>, args: &EventsArgs) -> anyhow::Result<()> {

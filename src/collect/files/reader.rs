@@ -29,10 +29,11 @@ pub struct ChunkReader<R> {
 pub struct Chunk<'c>(pub &'c [u8]);
 
 impl<R: Read> ChunkReader<R> {
-    /// Reads from `input`; lines over `limit` bytes are cut and counted.
+    /// Reads from `input`; lines over `limit` bytes are cut and counted. A limit under 512 KiB is taken as that.
     pub fn new(input: R, limit: usize) -> Self {
-        let room = limit.max(CHUNK) + CHUNK;
-        Self { input, buffer: vec![0; room], filled: 0, taken: 0, limit: limit.max(1), skipping: false, cut: 0, consumed: 0, ended: false }
+        let limit = limit.max(2 * CHUNK);
+        let room = limit + CHUNK;
+        Self { input, buffer: vec![0; room], filled: 0, taken: 0, limit, skipping: false, cut: 0, consumed: 0, ended: false }
     }
 
     /// The next chunk, or `None` at the end.
@@ -50,7 +51,8 @@ impl<R: Read> ChunkReader<R> {
             }
             let searched = &self.buffer[..self.filled];
             if self.filled > self.limit && memchr::memchr(b'\n', searched).is_none_or(|end| end > self.limit) {
-                // Its beginning is a line, its rest is skipped. Only the first line can be so long: chunks end at the last `\n` there is.
+                // Its beginning is a line, its rest is skipped. Only the first line can be so long: what holds a `\n` is given out before two
+                // reads are in the buffer, and the limit is not under two reads.
                 self.cut += 1;
                 self.skipping = true;
                 self.taken = self.limit;
@@ -183,10 +185,11 @@ mod tests {
 
     #[test]
     fn lines_around_the_limit_are_cut_exactly_there() {
-        for (length, cuts) in [(99, 0), (100, 0), (101, 1), (CHUNK, 1)] {
+        const LIMIT: usize = 1 << 20;
+        for (length, cuts) in [(LIMIT - 1, 0), (LIMIT, 0), (LIMIT + 1, 1), (LIMIT + CHUNK, 1), (3 * LIMIT, 1)] {
             let text = format!("a\n{}\nb\n{}", "x".repeat(length), "y".repeat(length));
-            let (lines, cut) = lines_of(text.as_bytes(), 100);
-            assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1, length.min(100), 1, length.min(100)], "{length}");
+            let (lines, cut) = lines_of(text.as_bytes(), LIMIT);
+            assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [1, length.min(LIMIT), 1, length.min(LIMIT)], "{length}");
             assert_eq!(cut, 2 * cuts, "{length}");
         }
     }
