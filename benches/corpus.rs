@@ -283,15 +283,20 @@ pub fn storm(bytes: usize, seed: u64) -> Vec<String> {
     made
 }
 
-/// Rule files: fifty hand-written rules, and then pairs of a service and a fault, each fault a name of its own, until there are `count`.
+/// Rule files: fifty hand-written rules, and then rules for a service and a fault, each fault a name of its own, until there are `count`.
+///
+/// People write such rules in several ways, and so do we: in this order, without regard to case, as a whole word, behind the head of a line.
 pub fn rules(count: usize) -> String {
     let mut text = include_str!("data/rules.yaml").to_owned();
     for n in 0..count.saturating_sub(50) {
         let (service, what, how) = (SERVICES[n % SERVICES.len()], WHAT[n % WHAT.len()], HOW[n / WHAT.len() % HOW.len()]);
-        let _written = write!(
-            text,
-            "  - name: {service}-{what}{how}\n    priority: P3\n    match: {{pattern: '{service}.*{what}{how}(?:Error|Exception)?'}}\n"
-        );
+        let pattern = match n % 4 {
+            0 => format!("{service}.*{what}{how}(?:Error|Exception)?"),
+            1 => format!("(?i){what}[ _-]?{how}.*{service}"),
+            2 => format!(r"\b{what}{how}(?:Error|Exception)\b"),
+            _ => format!(r"^\S+ \S+ .*{service}: {what}{how}"),
+        };
+        let _written = write!(text, "  - name: {service}-{what}{how}\n    priority: P3\n    match: {{pattern: '{pattern}'}}\n");
     }
     text
 }
