@@ -306,14 +306,14 @@ pub fn hostile_rules() -> String {
     const POOR: [&str; 10] = [
         r"\b\d{3,}\s+(?:ms|us)\b.*\b5\d\d\b",
         r"[A-Z]{3}-\d{9}",
-        r"^\s*at\s\S+\(\S+:\d{6}\)$",
-        r"\d+\.\d+\.\d+\.\d+:\d+ .* [45]\d\d \d{9}",
-        r"(?:[0-9a-f]{2}:){15}[0-9a-f]{2}",
         r"^\W{3,}\w",
-        r"[^ ]{180,}",
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [EF]\w+ \d{5}",
+        r"\d+\.\d+\.\d+\.\d+:\d+ .* [45]\d\d ",
+        r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}",
+        r"[^ ]{80,}",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [EF]",
         r"\s{9,}\S+\s{9,}",
-        r"^.{900,}$",
+        r"\d..\s..\d{5}$",
+        r"^\S+ \S+ \d{7}$",
     ];
     let text = include_str!("data/rules.yaml");
     let mut rules: Vec<&str> = text.split_inclusive('\n').collect();
