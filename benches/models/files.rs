@@ -34,6 +34,6 @@ impl Files {
         scanner.scan("0.log", File::open(&self.file).expect("our own file"), |_| true).expect("our own file");
         let cpu = measure::process_cpu() - before;
         let totals = *scanner.totals();
-        Done { lines: totals.lines, line_bytes: totals.bytes, hits: totals.hits, cpu, note: format!("  {} events", scanner.events().len()) }
+        Done { events: Some(scanner.events().len()), ..Done::new(totals.lines, totals.bytes, totals.hits, cpu) }
     }
 }

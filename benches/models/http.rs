@@ -82,7 +82,7 @@ impl Http {
         let cpu = measure::cpu_of(self.server.id()) - before;
         let hits = measure::counter(&metrics, "kube_sentinel_detect_hits_total") - self.hits;
         self.hits += hits;
-        Done { lines, line_bytes, hits, cpu, note: format!("  peak {} MiB resident", measure::resident_mib(self.server.id())) }
+        Done { resident_mib: Some(measure::resident_mib(self.server.id())), ..Done::new(lines, line_bytes, hits, cpu) }
     }
 }
 

@@ -18,8 +18,28 @@ pub struct Done {
     pub line_bytes: u64,
     pub hits: u64,
     pub cpu: Duration,
-    /// More to print, such as memory.
-    pub note: String,
+    /// Events that the turn left, where they are listed.
+    pub events: Option<usize>,
+    /// Peak of resident memory, where the measured process is another one.
+    pub resident_mib: Option<u64>,
+    /// CPU time that the prefilter took to build.
+    pub build_ms: Option<u64>,
+}
+
+impl Done {
+    pub fn new(lines: u64, line_bytes: u64, hits: u64, cpu: Duration) -> Self {
+        Self { lines, line_bytes, hits, cpu, events: None, resident_mib: None, build_ms: None }
+    }
+
+    /// What is worth saying besides the rate.
+    pub fn note(&self) -> String {
+        let parts = [
+            self.events.map(|events| format!("  {events} events")),
+            self.resident_mib.map(|mib| format!("  peak {mib} MiB resident")),
+            self.build_ms.map(|ms| format!("  prefilter built in {ms} ms")),
+        ];
+        parts.into_iter().flatten().collect()
+    }
 }
 
 /// A case that is ready for its turns.
@@ -81,6 +101,9 @@ fn config(case: &Case, folder: &std::path::Path) -> Config {
     let mut config = load_config(&overrides).expect("a good configuration").config;
     config.serve.ingest.address = Some(([127, 0, 0, 1], 0).into());
     config.serve.api.address = Some(([127, 0, 0, 1], 0).into());
+    if let Some(threshold) = case.storm_threshold {
+        config.group.storm.threshold = threshold;
+    }
     config
 }
 

@@ -60,6 +60,6 @@ impl Push {
         let cpu = measure::process_cpu() - before;
         let hits = measure::counter(&self.app.metrics(), "kube_sentinel_detect_hits_total") - self.hits;
         self.hits += hits;
-        Done { lines, line_bytes, hits, cpu, note: String::new() }
+        Done::new(lines, line_bytes, hits, cpu)
     }
 }

@@ -170,7 +170,9 @@ impl Detector {
         scratch.candidates.clear();
         prefilter.candidates(block, range.clone(), scratch);
         let candidates = &mut scratch.candidates;
-        candidates.sort_unstable();
+        // PERF: each pass of the engine reports in ascending order, so there are a few sorted runs, which the stable sort merges in one go. In a
+        // storm the unstable one took a third of the whole way (2026-11-21).
+        candidates.sort();
         candidates.dedup_by_key(|candidate| candidate.pair());
         scratch.counts.candidates += candidates.len() as u64;
 

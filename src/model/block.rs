@@ -112,6 +112,11 @@ impl Block {
         self.lines.iter().map(|line| u64::from(line.end - line.start)).sum()
     }
 
+    /// Takes back all lines behind the first `lines`.
+    pub fn truncate_lines(&mut self, lines: usize) {
+        self.lines.truncate(lines);
+    }
+
     /// Makes room for that many further lines.
     pub fn reserve_lines(&mut self, lines: usize) {
         self.lines.reserve(lines);

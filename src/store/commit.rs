@@ -14,9 +14,9 @@ use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, windows};
 
-/// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 16 MiB, so that a hot page is moved once for many
-/// commits.
-const CHECKPOINT_PAGES: i32 = 4_000;
+/// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
+/// log soon writes over itself, which spares each sync the file system's own journal.
+const CHECKPOINT_PAGES: i32 = 1_000;
 
 /// One transaction's worth of change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -114,8 +114,8 @@ impl Writer {
         Ok(self.last)
     }
 
-    /// Moves the log into the database when it has grown to 16 MiB; cheap when it has not. Call it after the acks of a commit were
-    /// settled: it may take as long as writing 16 MiB. Skipped for ever, SQLite itself does it inside of a commit at 64 MiB.
+    /// Moves the log into the database when it has grown to 4 MiB; cheap when it has not. Call it after the acks of a commit were
+    /// settled: it may take as long as writing 4 MiB. Skipped for ever, SQLite itself does it inside of a commit at 64 MiB.
     ///
     /// # Errors
     /// When the disk is full or fails. What was committed stays committed, in the log.

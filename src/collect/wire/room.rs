@@ -64,6 +64,11 @@ impl Room {
         Ok(())
     }
 
+    /// Takes from what tables hold; what was paid stays for the next ones.
+    pub fn shrink_tables(&mut self, bytes: usize) {
+        self.tables = self.tables.saturating_sub(bytes);
+    }
+
     /// The share, for the batch that lives on.
     #[must_use]
     pub fn into_lease(self) -> Lease {

@@ -59,6 +59,15 @@ pub struct Sink<'a> {
     pub(super) scratch: &'a mut Scratch,
     labels: &'a LabelCache,
     rules: LineRules,
+    /// Latest time that is not in the future.
+    latest: Timestamp,
+    counts: Counts,
+}
+
+/// How far a sink has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    lines: usize,
     counts: Counts,
 }
 
@@ -84,7 +93,7 @@ impl<'a> Sink<'a> {
     #[must_use]
     pub fn new(block: &'a mut Block, room: &'a mut Room, scratch: &'a mut Scratch, labels: &'a LabelCache, rules: LineRules) -> Self {
         scratch.fold.clear();
-        Self { block, room, scratch, labels, rules, counts: Counts::default() }
+        Self { block, room, scratch, labels, latest: rules.received.plus(FUTURE), rules, counts: Counts::default() }
     }
 
     /// What was found until now.
@@ -103,6 +112,22 @@ impl<'a> Sink<'a> {
         self.room.grow_tables(lines.saturating_mul(size_of::<Line>()))?;
         self.block.reserve_lines(lines);
         Ok(())
+    }
+
+    /// Gives back what was paid for lines that did not come.
+    pub(super) fn give_back(&mut self, lines: usize) {
+        self.room.shrink_tables(lines.saturating_mul(size_of::<Line>()));
+    }
+
+    /// Remembers how far this has come.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { lines: self.block.lines().len(), counts: self.counts }
+    }
+
+    /// Takes back every line since the mark. What was paid for them stays paid until the request ends.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.block.truncate_lines(mark.lines);
+        self.counts = mark.counts;
     }
 
     /// The index of the stream whose label text stands in the block; `None` when the text cannot be read.
@@ -162,7 +187,7 @@ impl<'a> Sink<'a> {
             return received;
         }
         self.counts.stamped += 1;
-        if at > received.plus(FUTURE) {
+        if at > self.latest {
             self.counts.clamped += 1;
             return received;
         }

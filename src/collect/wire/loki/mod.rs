@@ -34,8 +34,61 @@ pub fn decode(sink: &mut Sink<'_>) -> Result<(), DecodeError> {
     }
 }
 
+/// Lines that are paid for at a time.
+const LINES_AT_A_TIME: usize = 512;
+
 fn stream(sink: &mut Sink<'_>, range: Range<usize>) -> Result<(), DecodeError> {
     sink.count_stream();
+    if !usual_stream(sink, range.clone())? {
+        stream_in_any_order(sink, range)?;
+    }
+    Ok(())
+}
+
+/// Takes a stream whose labels come first and are readable, as all senders write it, in one pass. `false` means that it is not so, and that
+/// nothing was taken.
+fn usual_stream(sink: &mut Sink<'_>, range: Range<usize>) -> Result<bool, DecodeError> {
+    let mut head = Reader::over(sink.block.bytes(), range.clone());
+    let labels = match head.next()? {
+        Some(field) if field.number == 1 => field.range()?,
+        _ => return Ok(false),
+    };
+    let mut at = head.at;
+    let Some(index) = sink.stream_at(labels)? else { return Ok(false) };
+    let mark = sink.mark();
+    let mut paid = 0;
+    while at < range.end {
+        let bytes = sink.block.bytes();
+        let mut fields = Reader::over(bytes, at..range.end);
+        let found = match fields.entry() {
+            Some(found) => found,
+            None => match fields.next()? {
+                Some(field) if field.number == 2 => field.range()?,
+                // The last labels count.
+                Some(field) if field.number == 1 => {
+                    sink.rewind(mark);
+                    return Ok(false);
+                }
+                _ => {
+                    at = fields.at;
+                    continue;
+                }
+            },
+        };
+        at = fields.at;
+        let (line, time) = entry(bytes, found)?;
+        if paid == 0 {
+            sink.reserve(LINES_AT_A_TIME)?;
+            paid = LINES_AT_A_TIME;
+        }
+        paid -= 1;
+        sink.line(line.start, line.end, time, index);
+    }
+    sink.give_back(paid);
+    Ok(true)
+}
+
+fn stream_in_any_order(sink: &mut Sink<'_>, range: Range<usize>) -> Result<(), DecodeError> {
     // A first, shallow pass finds the labels wherever they stand, and the number of lines, which must be paid for before they are listed.
     let mut labels = range.start..range.start;
     let mut lines = 0;

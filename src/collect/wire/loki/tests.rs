@@ -245,7 +245,28 @@ fn line_tables_are_paid_for_before_they_are_made() {
     let (mut scratch, labels) = (Scratch::default(), LabelCache::new(100, 1 << 20));
     let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, LineRules { received: NOW, max_line: 100 });
     assert!(matches!(decode(&mut sink), Err(DecodeError::TooLarge { .. })));
-    assert!(block.lines().is_empty());
+    assert!(size_of_val(block.lines()) <= 1 << 20, "{} lines", block.lines().len());
+}
+
+#[test]
+fn labels_that_come_twice_or_late_count_as_protobuf_has_it() {
+    let entry = b"\x12\x06\x12\x04boom";
+    let (one, two) = (b"\x0a\x07{a=\"1\"}", b"\x0a\x07{b=\"2\"}");
+    for stream in [
+        [one.as_slice(), entry, two, entry].concat(),
+        [entry.as_slice(), entry, two].concat(),
+        [one.as_slice(), two, entry, entry].concat(),
+    ] {
+        let mut block = Block::over(PushRequestRaw { streams: vec![stream] }.encode_to_vec());
+        let budget = Budget::new(1 << 20);
+        let mut room = Room::lease(&budget, 0).expect("free");
+        let (mut scratch, labels) = (Scratch::default(), LabelCache::new(100, 1 << 20));
+        let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, LineRules { received: NOW, max_line: 100 });
+        decode(&mut sink).expect("well formed");
+        assert_eq!((sink.counts().streams, sink.counts().lines), (1, 2));
+        let labels: Vec<_> = block.lines().iter().map(|line| block.stream_of(line).labels().to_string()).collect();
+        assert_eq!(labels, ["{b=\"2\"}", "{b=\"2\"}"]);
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
