@@ -80,7 +80,8 @@ pub fn redact(data: &[u8]) {
 /// Loads the bytes as a rule file: whatever they are, the answer is a set with unique names or a list of problems with lines.
 pub fn rule_file(data: &[u8]) {
     let Ok(source) = rules::RuleSource::from_bytes("fuzz.yaml", data.to_vec()) else { return };
-    let lines = source.text.lines().count() as u64 + 1;
+    // A carriage return alone ends a line of YAML, too.
+    let lines = source.text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64 + 1;
     match rules::load(&[source], Generation(1), rules::LoadOptions { store_unmatched: true }) {
         Ok(loaded) => {
             let names: HashSet<_> = loaded.set.rules().iter().map(|rule| &rule.name).collect();
