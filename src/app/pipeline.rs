@@ -17,8 +17,11 @@ use super::reload::InForce;
 /// Lines are scanned in steps of this many bytes, and other tasks of the thread run between two steps.
 const STEP: u64 = 1 << 20;
 
-/// Scratch sets that are kept for later batches: two for each core of a large machine. One set is a few hundred KiB.
+/// Scratch sets that are kept for later batches: two for each core of a large machine.
 const KEPT_SCRATCH: usize = 64;
+
+/// Hits whose memory a kept set may hold. A batch of more, which is a storm, gives its memory back.
+const KEPT_HITS: usize = 64 << 10;
 
 /// What a batch needs on its way.
 pub(super) struct Pipeline {
@@ -135,7 +138,10 @@ impl ScratchPool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    fn push(&self, scratch: ScanScratch) {
+    fn push(&self, mut scratch: ScanScratch) {
+        scratch.hits.clear();
+        scratch.hits.shrink_to(KEPT_HITS);
+        scratch.detect.shrink_to(KEPT_HITS);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_SCRATCH {
             kept.push(scratch);

@@ -84,6 +84,8 @@ pub(super) fn follow(known: &[KnownRule], set: &RuleSet) -> (StateNames, RuleUpd
         let old = names.renamed.iter().find(|(_, new)| new == name).map_or(name, |(old, _)| old);
         known.iter().find(|rule| rule.name == *old)
     };
+    // Rules that are gone stay known, so that one that comes back, also under a name that it took in between, finds its state again.
+    let gone = known.iter().filter(|rule| names.removed.contains(&rule.name)).cloned();
     let update = RuleUpdate {
         known: set
             .rules()
@@ -95,6 +97,7 @@ pub(super) fn follow(known: &[KnownRule], set: &RuleSet) -> (StateNames, RuleUpd
                 count: rule.count,
                 digest: rule.digest(),
             })
+            .chain(gone)
             .collect(),
         rewindowed: set
             .rules()
@@ -231,6 +234,10 @@ mod tests {
         assert_eq!(update.removed, [RuleName::new("gone")]);
         assert_eq!(update.rewindowed, [(RuleName::new("b"), Duration::from_secs(600))]);
         assert_eq!(names.of(second.rules()[0].id), "a");
+        let without = set(&format!("rules:\n{}", rule("name: a2")));
+        let (_, gone) = follow(&update.known, &without);
+        let (names, _) = follow(&gone.known, &second);
+        assert_eq!(names.of(second.rules()[0].id), "a", "a rule that was switched off and on again");
         let third = set(&format!("rules:\n{}{}", rule("name: b, window: 10m"), rule("name: a")));
         let (names, _) = follow(&update.known, &third);
         assert_ne!(names.of(third.rules()[1].id), names.of(third.rules()[0].id));

@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::app::{self, Overrides};
 use crate::store;
 
-use super::{FINE, PROBLEMS, USAGE};
+use super::{FINE, PROBLEMS};
 
 /// Copies the store to a file, also while a process is using it.
 pub(super) fn backup(overrides: &Overrides, file: &Path) -> anyhow::Result<u8> {
     let config = match app::load_config(overrides) {
         Ok(loaded) => loaded.config,
-        Err(problems) => return super::output::problems(&problems, USAGE),
+        Err(problems) => return super::output::problems(&problems, PROBLEMS),
     };
     match store::backup(&config.store_path(), file, |_| ()) {
         Ok(bytes) => {

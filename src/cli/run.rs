@@ -1,6 +1,6 @@
 //! `run`
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::app::{self, App, Overrides, StartError};
 use crate::telemetry;
@@ -39,15 +39,13 @@ fn greet(app: &App) -> anyhow::Result<()> {
     writeln!(out, "  store   {}", app.store_path().display())?;
     writeln!(out, "  ingest  {ingest}   Loki push at /loki/api/v1/push")?;
     writeln!(out, "  api     {api}   REST at /api/errors, gRPC kube_sentinel.v1.Events, /health, /ready, /metrics")?;
-    if io::stdout().is_terminal() {
-        writeln!(out, "\nSend a first line:\n")?;
-        writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;
-        writeln!(
-            out,
-            "    '{{\"streams\":[{{\"stream\":{{\"namespace\":\"shop\",\"pod\":\"api-0\"}},\"values\":[[\"0\",\"panic: runtime error: index out of range\"]]}}]}}'"
-        )?;
-        writeln!(out, "\nSee its event:\n\n  kube-sentinel events\n")?;
-    }
+    writeln!(out, "\nSend a first line:\n")?;
+    writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;
+    writeln!(
+        out,
+        "    '{{\"streams\":[{{\"stream\":{{\"namespace\":\"shop\",\"pod\":\"api-0\"}},\"values\":[[\"0\",\"panic: runtime error: index out of range\"]]}}]}}'"
+    )?;
+    writeln!(out, "\nSee its event:\n\n  kube-sentinel events --server {api}\n")?;
     out.flush()?;
     Ok(())
 }

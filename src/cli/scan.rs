@@ -14,13 +14,13 @@ use crate::serve;
 
 use super::args::{Format, ScanArgs};
 use super::output::printable;
-use super::{FINE, PROBLEMS, USAGE};
+use super::{FINE, PROBLEMS};
 
 /// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
 pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
     let book = match app::load_config(overrides).map(|loaded| Rulebook::load(&loaded.config)) {
         Ok(Ok(book)) => book,
-        Ok(Err(problems)) | Err(problems) => return super::output::problems(&problems, USAGE),
+        Ok(Err(problems)) | Err(problems) => return super::output::problems(&problems, PROBLEMS),
     };
     let output = match args.output.as_deref().map(open_output).transpose() {
         Ok(output) => output,

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use xxhash_rust::xxh3::Xxh3;
@@ -128,15 +128,11 @@ impl Door {
         self.doors.metrics.read(desk.body.len());
 
         if desk.body.len() <= self.doors.config.large_body.bytes() {
-            return self.work(order, desk, room).await;
+            return self.work(order, desk, room, None).await;
         }
         let turn = Arc::clone(&self.large).acquire_owned().await;
         let runtime = Handle::current();
-        let work = spawn_blocking(move || {
-            let answer = runtime.block_on(self.work(order, desk, room));
-            drop(turn);
-            answer
-        });
+        let work = spawn_blocking(move || runtime.block_on(self.work(order, desk, room, turn.ok())));
         work.await.unwrap_or_else(|_| Err(Answer::Refused(Refusal::NotCommitted, "the request was abandoned, try again".to_owned())))
     }
 
@@ -169,8 +165,14 @@ impl Door {
         Ok(room.set_buffers(into.len())?)
     }
 
-    /// From a body that was read to an answer.
-    async fn work(self: Arc<Self>, order: Order, mut desk: Desk, mut room: Room) -> Result<Answer, Answer> {
+    /// From a body that was read to an answer. The turn of a large body ends when its lines are scanned: the disk may take its time.
+    async fn work(
+        self: Arc<Self>,
+        order: Order,
+        mut desk: Desk,
+        mut room: Room,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Answer, Answer> {
         let mut block = self.blocks.take();
         let decoded = self.decode(&order, &mut desk, &mut block, &mut room);
         self.desks.put(desk);
@@ -200,6 +202,7 @@ impl Door {
         let taking = KeepGoing(Some(Box::pin(async move {
             let (receipt, block) = door.doors.intake.take(batch).await;
             door.blocks.put(block);
+            drop(turn);
             let fate = receipt.fate().await;
             door.settled(fate, lines);
             fate

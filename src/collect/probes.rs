@@ -1,6 +1,9 @@
 //! Small routes that senders and Grafana ask before they trust us.
 
-use axum::extract::{Path, RawForm, State};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Path, RawForm, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -9,6 +12,12 @@ use http::header::RETRY_AFTER;
 use serde_json::json;
 
 use crate::flow::{Clock, Readiness};
+
+/// A question of Grafana's is some tens of bytes.
+const MAX_BODY: usize = 4 << 10;
+
+/// Time for a question and its answer: these routes hold a connection that senders of logs need.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn routes(readiness: Readiness, clock: Clock) -> Router {
     Router::new()
@@ -21,6 +30,13 @@ pub(super) fn routes(readiness: Readiness, clock: Clock) -> Router {
         .route("/loki/api/v1/label/{name}/values", get(|_: Path<String>| empty()))
         .route("/loki/api/v1/series", get(empty).post(empty))
         .route("/loki/api/v1/query", get(query).post(query).with_state(clock))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let late = |_| (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response();
+    tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(late)
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {

@@ -53,6 +53,16 @@ impl Scratch {
         Self::default()
     }
 
+    /// Gives back memory beyond that of so many candidates, for scratch that is kept after an unusual block.
+    pub fn shrink_to(&mut self, candidates: usize) {
+        self.candidates.clear();
+        self.candidates.shrink_to(candidates);
+        self.odd.clear();
+        self.odd.shrink_to(candidates);
+        self.respelled.clear();
+        self.respelled.shrink_to(candidates);
+    }
+
     /// What was counted since the last call.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)

@@ -124,9 +124,10 @@ impl Claim {
         self.settled = true;
         let waiting = {
             let mut state = self.repeats.lock();
+            let waiting = state.known.insert(self.digest, Place::Committed);
             state.order.push_back((self.digest, at));
             state.forget_old(at);
-            state.known.insert(self.digest, Place::Committed)
+            waiting
         };
         if let Some(Place::InFlight(waiting)) = waiting {
             waiting.into_iter().for_each(|ack| ack.settle(Fate::Repeated));
@@ -167,6 +168,16 @@ mod tests {
         drop(claim);
         assert_eq!(waiting.fate().await, Fate::Abandoned);
         assert!(matches!(repeats.claim(DIGEST, Timestamp(0)), Claimed::First(_)));
+    }
+
+    #[tokio::test]
+    async fn with_no_room_for_digests_a_twin_still_shares_the_fate() {
+        let repeats = Repeats::new(0, Duration::from_secs(900));
+        let Claimed::First(claim) = repeats.claim(DIGEST, Timestamp(0)) else { panic!("nobody was first") };
+        let Claimed::InFlight(waiting) = repeats.claim(DIGEST, Timestamp(0)) else { panic!("not seen in flight") };
+        claim.committed(Timestamp(1));
+        assert_eq!(waiting.fate().await, Fate::Repeated);
+        assert!(matches!(repeats.claim(DIGEST, Timestamp(2)), Claimed::First(_)));
     }
 
     #[test]

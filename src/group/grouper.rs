@@ -8,7 +8,7 @@ use lru::LruCache;
 
 use crate::model::{
     Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
-    Timestamp, TransitionReason, WindowKey, WindowState,
+    Priority, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::Rule;
 
@@ -168,7 +168,8 @@ impl Grouper {
             // A rule without a threshold fires at once, also for a hit that is too late for its window.
             let fires = rule.count <= 1 || full_since.is_some();
             if self.heads.contains(&sighting.fingerprint) {
-                self.again(sighting, rule, verdict, fires, now);
+                // A batch that was scanned with older rules must not bring an older priority back.
+                self.again(sighting, current.then_some(rule.priority), verdict, fires, now);
             } else {
                 self.open(sightings, sighting, verdict, fires, now);
             }
@@ -285,14 +286,14 @@ impl Grouper {
         }
     }
 
-    fn again(&mut self, sighting: &Sighting, rule: &Rule, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
+    fn again(&mut self, sighting: &Sighting, priority: Option<Priority>, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
         let fingerprint = sighting.fingerprint;
         let Some(head) = self.heads.get_mut(&fingerprint) else { return };
         head.count = head.count.saturating_add(sighting.count);
         head.first_seen = head.first_seen.min(sighting.first);
         head.last_seen = head.last_seen.max(sighting.last);
         head.window_count = verdict.map_or(head.window_count, |verdict| verdict.count);
-        head.priority = rule.priority;
+        head.priority = priority.unwrap_or(head.priority);
         head.sampled |= sighting.sampled;
         let (row, tell) = (head.row, head.published_at.plus(self.count_interval) <= now);
         let next = match (head.state, fires) {

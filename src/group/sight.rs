@@ -40,7 +40,7 @@ pub struct SightContext<'a> {
     pub names: &'a StateNames,
 }
 
-/// All hits of one fingerprint in one batch.
+/// All hits of one fingerprint and one window in one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// What the hits have in common.
@@ -76,7 +76,7 @@ pub struct Sightings {
     pub tenant: TenantId,
     /// Name of the cluster.
     pub cluster: Arc<str>,
-    /// One entry for each fingerprint, in the order of their first hits.
+    /// One entry for each fingerprint and window, in the order of their first hits.
     pub list: Vec<Sighting>,
     /// Hits in all: the sum of the counts.
     pub hits: u64,
@@ -92,7 +92,8 @@ pub struct SightScratch {
     /// (rule, stream of the block) to slot.
     index: Map<(RuleId, u32), u32>,
     slots: Vec<Slot>,
-    by_fingerprint: Map<Fingerprint, u32>,
+    /// A rule may count by more than what makes an event, such as the pod: hits of one event then belong to several windows.
+    by_window: Map<(Fingerprint, WindowKey), u32>,
     /// (slot, hash of the subject) to sighting: a line that repeats is masked once.
     by_subject: Map<(u32, u128), u32>,
     template: String,
@@ -194,11 +195,12 @@ impl Batch<'_> {
         let template = self.scratch.template.as_str();
         let fingerprint = slot.place.fingerprint(template, &mut self.scratch.buffer);
         let list = &mut self.out.list;
-        let sighting = *self.scratch.by_fingerprint.entry(fingerprint).or_insert_with(|| {
+        let window_key = slot.counting.key(template, &mut self.scratch.buffer);
+        let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
-                window_key: slot.counting.key(template, &mut self.scratch.buffer),
+                window_key,
                 stream: Arc::clone(&self.block.streams()[slot.stream as usize]),
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
@@ -244,7 +246,7 @@ impl Batch<'_> {
             self.context.storm.close(&slot.storm, self.received);
         }
         empty(&mut scratch.index);
-        empty(&mut scratch.by_fingerprint);
+        empty(&mut scratch.by_window);
         empty(&mut scratch.by_subject);
         self.out
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::group::samples::{Bench, at, block, rule, rules};
+use crate::group::samples::{Bench, at, block, rule, rules, stream};
 use crate::group::{StateNames, bucket_nanos};
 use crate::model::{ByteSize, Span};
 use crate::rules::CountBy;
@@ -95,6 +95,28 @@ fn windows_follow_what_the_rule_counts_by() {
     for (by, expected) in cases {
         assert_eq!(keys(by.clone()), expected, "{by:?}");
     }
+}
+
+#[test]
+fn hits_of_one_event_count_in_the_window_of_their_own_pod() {
+    let mut counted = rule("r", 5, 60);
+    counted.by = vec![CountBy::Pod];
+    let mut bench = Bench::new(GroupConfig::default(), rules(vec![counted]));
+    let mut block = Block::default();
+    for pod in ["api-7d9f8c6b5-xkq2z", "api-7d9f8c6b5-p4wvn"] {
+        block.add_stream(stream(&[("namespace", "shop"), ("pod", pod)]));
+    }
+    let mut hits = Vec::new();
+    for (number, stream) in [0, 0, 0, 1, 1].into_iter().enumerate() {
+        let start = block.bytes().len() as u32;
+        block.bytes_mut().extend_from_slice(b"boom");
+        block.push(Line { start, end: start + 4, stream, at: at(0) });
+        hits.push(Hit { line: number as u32, rule: RuleId(0) });
+    }
+    let got = bench.sight_block(&block, &hits, at(0));
+    assert_eq!(got.list.iter().map(|s| s.count).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(got.list[0].fingerprint, got.list[1].fingerprint);
+    assert_ne!(got.list[0].window_key, got.list[1].window_key);
 }
 
 #[test]

@@ -325,9 +325,11 @@ fn class_texts(class: &Class, alphabet: Alphabet) -> Option<Vec<Text>> {
         return None;
     }
     let mut members: Vec<u32> = ranges.into_iter().flat_map(|(start, end)| start..=end).collect();
-    // The guard of `prefilter` finds the lines where these two matter.
-    if members.contains(&u32::from(b'k')) || members.contains(&u32::from(b's')) {
-        members.retain(|member| !matches!(member, 0x212a | 0x17f));
+    // The guard of `prefilter` respells these two as the letters that they fold to, so each may go only beside its letter.
+    for (letter, folds_to_it) in [(b'k', 0x212a), (b's', 0x17f)] {
+        if members.contains(&u32::from(letter)) {
+            members.retain(|member| *member != folds_to_it);
+        }
     }
     let members: Vec<u8> =
         members.into_iter().map(|member| u8::try_from(member).ok().filter(|byte| alphabet(*byte))).collect::<Option<_>>()?;
