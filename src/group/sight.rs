@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Fingerprint, Hit, Line, RuleId, Stream, TenantId, Timestamp, WindowKey, message};
+use crate::model::{Block, Fingerprint, Hit, Line, RuleId, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message};
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
@@ -24,6 +24,9 @@ const FUTURE: Duration = Duration::from_secs(60);
 
 /// Tables of a batch with more entries than this are given back instead of kept for the next one.
 const MAX_KEPT_ENTRIES: usize = 16 << 10;
+
+/// Identities that are told apart in one batch by what its records say, at up to about 1 KiB each. Hits of others go by their stream's labels.
+const MAX_RECORD_SOURCES: usize = 8 << 10;
 
 type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
 
@@ -49,7 +52,7 @@ pub struct Sighting {
     pub rule: RuleId,
     /// The window that the rule counts these hits in.
     pub window_key: WindowKey,
-    /// Stream of the first hit.
+    /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
     pub stream: Arc<Stream>,
     /// The masked line, without secrets.
     pub template: Arc<str>,
@@ -92,9 +95,12 @@ pub struct SightScratch {
     /// (rule, stream of the block) to slot.
     index: Map<(RuleId, u32), u32>,
     slots: Vec<Slot>,
+    sources: Vec<Source>,
+    /// (slot, hash of what a record says) to source.
+    by_record: Map<(u32, u128), u32>,
     /// A rule may count by more than what makes an event, such as the pod: hits of one event then belong to several windows.
     by_window: Map<(Fingerprint, WindowKey), u32>,
-    /// (slot, hash of the subject) to sighting: a line that repeats is masked once.
+    /// (source, hash of the subject) to sighting: a line that repeats is masked once.
     by_subject: Map<(u32, u128), u32>,
     template: String,
     buffer: Vec<u8>,
@@ -104,14 +110,26 @@ pub struct SightScratch {
 #[derive(Debug)]
 struct Slot {
     rule: RuleId,
-    stream: u32,
-    place: Place,
-    counting: Counting,
+    /// The stream as sent.
+    source: u32,
+    /// The labels name the pod: records are not asked.
+    is_identified: bool,
     bucket_nanos: i64,
     storm: StormSlot,
 }
 
+/// Who logged the hits of a rule: a stream as sent, or with the identity that its records tell.
+#[derive(Debug)]
+struct Source {
+    stream: Arc<Stream>,
+    place: Place,
+    counting: Counting,
+}
+
 /// Folds the hits of a batch. Pure: the same input gives the same sightings, but for what the storm guard has seen before.
+///
+/// Where the labels of a stream name no pod, fingerprint, window and event go by the identity in the record that a hit stands in
+/// ([`kubernetes_of`]). It is read from hits only: selectors of rules and the storm guard go by the stream as sent and do not see it.
 ///
 /// `received` is the clock time of receipt. Hits of a batch whose effects are never committed count in the storm guard all the same.
 pub fn sight(
@@ -150,19 +168,54 @@ struct Batch<'a> {
     out: Sightings,
 }
 
+impl Source {
+    fn new(context: &SightContext<'_>, out: &Sightings, rule: RuleId, stream: Arc<Stream>) -> Self {
+        let (tenant, cluster, state) = (&out.tenant, context.cluster, context.names.of(rule));
+        let place = Place::new(tenant, cluster, state, &stream);
+        let counting = Counting::new(tenant, cluster, state, out.rules.rule(rule), &stream);
+        Self { stream, place, counting }
+    }
+}
+
 impl Batch<'_> {
     fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
         let scratch = &mut *self.scratch;
         let (context, out, block) = (self.context, &self.out, self.block);
         *scratch.index.entry((rule, stream)).or_insert_with(|| {
-            let (state, source) = (context.names.of(rule), &block.streams()[stream as usize]);
             let settings: &Rule = out.rules.rule(rule);
-            let place = Place::new(&out.tenant, context.cluster, state, source);
-            let counting = Counting::new(&out.tenant, context.cluster, state, settings, source);
-            let storm = context.storm.open(StormKey::new(place, source.id()), self.received);
-            scratch.slots.push(Slot { rule, stream, place, counting, bucket_nanos: bucket_nanos(settings.window), storm });
+            let source = &block.streams()[stream as usize];
+            let is_identified = !source.workload().pod.is_empty();
+            let source = Source::new(context, out, rule, Arc::clone(source));
+            let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
+            scratch.sources.push(source);
+            let source = (scratch.sources.len() - 1) as u32;
+            scratch.slots.push(Slot { rule, source, is_identified, bucket_nanos: bucket_nanos(settings.window), storm });
             (scratch.slots.len() - 1) as u32
         })
+    }
+
+    /// Who logged a line.
+    fn source(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+        let scratch = &mut *self.scratch;
+        let slot = &scratch.slots[slot_index as usize];
+        let record = if slot.is_identified { None } else { kubernetes_of(text) };
+        let Some(record) = record else { return slot.source };
+        scratch.buffer.clear();
+        for part in [record.namespace, record.pod, record.container, record.node] {
+            scratch.buffer.extend_from_slice(part.as_bytes());
+            // No name holds it, so that no two identities run together.
+            scratch.buffer.push(0);
+        }
+        let is_full = scratch.by_record.len() >= MAX_RECORD_SOURCES;
+        match scratch.by_record.entry((slot_index, xxh3_128(&scratch.buffer))) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(_) if is_full => slot.source,
+            Entry::Vacant(new) => {
+                let stream = scratch.sources[slot.source as usize].stream.with_record(&record);
+                scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream)));
+                *new.insert((scratch.sources.len() - 1) as u32)
+            }
+        }
     }
 
     fn hit(&mut self, slot: u32, line: &Line) {
@@ -185,23 +238,24 @@ impl Batch<'_> {
 
     /// The sighting that a line belongs to; a new one if need be.
     fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+        let source_index = self.source(slot_index, text);
         let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
-        let by_subject = match self.scratch.by_subject.entry((slot_index, xxh3_128(&subject))) {
+        let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
             Entry::Occupied(known) => return *known.get(),
             Entry::Vacant(new) => new,
         };
-        let slot = &self.scratch.slots[slot_index as usize];
+        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
         template_of(&subject, &mut self.scratch.template);
         let template = self.scratch.template.as_str();
-        let fingerprint = slot.place.fingerprint(template, &mut self.scratch.buffer);
+        let fingerprint = source.place.fingerprint(template, &mut self.scratch.buffer);
         let list = &mut self.out.list;
-        let window_key = slot.counting.key(template, &mut self.scratch.buffer);
+        let window_key = source.counting.key(template, &mut self.scratch.buffer);
         let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
                 window_key,
-                stream: Arc::clone(&self.block.streams()[slot.stream as usize]),
+                stream: Arc::clone(&source.stream),
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
                 count: 0,
@@ -245,7 +299,9 @@ impl Batch<'_> {
         for slot in scratch.slots.drain(..) {
             self.context.storm.close(&slot.storm, self.received);
         }
+        scratch.sources.clear();
         empty(&mut scratch.index);
+        empty(&mut scratch.by_record);
         empty(&mut scratch.by_window);
         empty(&mut scratch.by_subject);
         self.out

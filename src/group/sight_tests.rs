@@ -173,3 +173,62 @@ fn a_renamed_rule_sees_the_same_fingerprints() {
     let (before, after) = (sight_with(&old, &before), sight_with(&new, &after));
     assert_eq!((before.fingerprint, before.window_key), (after.fingerprint, after.window_key));
 }
+
+/// A record as Fluent Bit sends it.
+fn record(namespace: &str, pod: &str) -> String {
+    format!(r#"{{"log":"boom","kubernetes":{{"pod_name":"{pod}","namespace_name":"{namespace}","host":"n","container_name":"main"}}}}"#)
+}
+
+/// One stream with one hit for each record.
+fn records_of(labels: &[(&str, &str)], records: &[String]) -> (Block, Vec<Hit>) {
+    let mut block = Block::default();
+    let stream = block.add_stream(stream(labels));
+    for text in records {
+        let start = block.bytes().len() as u32;
+        block.bytes_mut().extend_from_slice(text.as_bytes());
+        block.push(Line { start, end: start + text.len() as u32, stream, at: at(0) });
+    }
+    let hits = (0..records.len() as u32).map(|line| Hit { line, rule: RuleId(0) }).collect();
+    (block, hits)
+}
+
+#[test]
+fn without_a_pod_in_the_labels_a_record_says_who_logged() {
+    let records = [record("shop", "api-0"), record("shop", "api-1"), record("dev", "api-0"), record("shop", "web-0"), "boom".to_owned()];
+    let sighted = |labels: &[(&str, &str)]| {
+        let (block, hits) = records_of(labels, &records);
+        bench(5, 60).sight_block(&block, &hits, at(0)).list
+    };
+    let who = |list: &[Sighting]| {
+        let who = |s: &Sighting| (s.stream.workload().namespace.to_string(), s.stream.workload().name.to_string(), s.count);
+        list.iter().map(who).collect::<Vec<_>>()
+    };
+    let told = |list: &[(&str, &str, u64)]| list.iter().map(|(ns, name, count)| ((*ns).into(), (*name).into(), *count)).collect::<Vec<_>>();
+
+    let got = sighted(&[("job", "fluent-bit")]);
+    assert_eq!(who(&got), told(&[("shop", "api", 2), ("dev", "api", 1), ("shop", "web", 1), ("", "fluent-bit", 1)]));
+    let windows: std::collections::HashSet<_> = got.iter().map(|s| s.window_key).collect();
+    assert_eq!(windows.len(), 4, "each workload is counted in its own window");
+
+    let (block, hits) = records_of(
+        &[("job", "fluent-bit"), ("namespace", "shop"), ("pod", "api-0"), ("container", "main"), ("node", "n")],
+        &["boom".to_owned()],
+    );
+    let labelled = bench(5, 60).sight_block(&block, &hits, at(0)).list.remove(0);
+    assert_eq!((labelled.fingerprint, labelled.window_key), (got[0].fingerprint, got[0].window_key), "as if labels had said it");
+
+    assert_eq!(who(&sighted(&[("pod", "sent-0")])), told(&[("", "sent", 5)]), "labels that name the pod are not overruled");
+}
+
+#[test]
+fn a_batch_tells_no_more_identities_apart_than_it_has_room_for() {
+    // Letters, so that no ordinal is cut off.
+    let word = |n: usize| n.to_string().bytes().map(|b| char::from(b + 49)).collect::<String>();
+    let records: Vec<String> = (0..MAX_RECORD_SOURCES + 10).map(|n| record("shop", &word(n))).collect();
+    let (block, hits) = records_of(&[("job", "fluent-bit")], &records);
+    let mut config = GroupConfig::default();
+    config.storm.threshold = u64::MAX;
+    let got = Bench::new(config, rules(vec![rule("r", 1, 60)])).sight_block(&block, &hits, at(0));
+    assert_eq!(got.list.len(), MAX_RECORD_SOURCES + 1);
+    assert_eq!(got.list.last().map(|s| (s.count, &*s.stream.workload().name)), Some((10, "fluent-bit")));
+}

@@ -26,7 +26,7 @@ enum Value<'a> {
 }
 
 /// A forgiving reader of JSON: it finds strings by key and skips all else without recursion. A line that was cut off gives what it had.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a [u8],
     at: usize,
 }
@@ -54,7 +54,7 @@ pub fn unicode_escape(text: &[u8]) -> Option<u16> {
 }
 
 fn json(text: &[u8]) -> Option<Value<'_>> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader::new(text);
     reader.take(b'{');
     let mut found = [None; JSON_KEYS.len()];
     while let Some(key) = reader.key() {
@@ -108,7 +108,7 @@ fn logfmt(text: &[u8]) -> Option<Value<'_>> {
 /// The value at the start of the text, and what comes after it.
 fn logfmt_value(text: &[u8]) -> (Value<'_>, &[u8]) {
     if text.first() == Some(&b'"') {
-        let mut reader = Reader { text, at: 0 };
+        let mut reader = Reader::new(text);
         let value = reader.string().unwrap_or_default();
         (Value::Quoted(value), &text[reader.at..])
     } else {
@@ -184,7 +184,11 @@ fn scalar(unit: u16, next: Option<u16>) -> (char, usize) {
 }
 
 impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
@@ -195,7 +199,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over a byte and the blanks around it, when it is the next one.
-    fn take(&mut self, byte: u8) -> bool {
+    pub(super) fn take(&mut self, byte: u8) -> bool {
         self.skip_blanks();
         let is_next = self.peek() == Some(byte);
         if is_next {
@@ -206,13 +210,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The next key of an object, with the reader on its value.
-    fn key(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn key(&mut self) -> Option<&'a [u8]> {
         let key = self.string()?;
         self.take(b':').then_some(key)
     }
 
     /// The string that starts here; one without an end reaches to the end of the line.
-    fn string(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
         if self.peek() != Some(b'"') {
             return None;
         }
@@ -231,7 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over one value of any kind. Depth is a counter, so that no line can exhaust the stack.
-    fn skip_value(&mut self) {
+    pub(super) fn skip_value(&mut self) {
         let mut depth = 0usize;
         while let Some(byte) = self.peek() {
             match byte {

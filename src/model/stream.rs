@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Labels, Workload};
+use super::{Kubernetes, Labels, Workload};
 
 /// Hash of a stream's labels, equal for equal label sets in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,13 +30,30 @@ impl Stream {
         Self { id: StreamId(hash.digest()), workload: Workload::claimed(&labels), labels }
     }
 
+    /// The stream with the identity that one of its records tells, as labels `namespace`, `pod`, `container` and `node`. What the sender's
+    /// labels say already, under any name, stays as they say it.
+    #[must_use]
+    pub fn with_record(&self, record: &Kubernetes<'_>) -> Self {
+        let known = &self.workload;
+        let told = [
+            ("namespace", &known.namespace, record.namespace),
+            ("pod", &known.pod, record.pod),
+            ("container", &known.container, record.container),
+            ("node", &known.node, record.node),
+        ];
+        let sent = self.labels.iter();
+        let added = told.iter().filter(|(_, known, _)| known.is_empty()).map(|(name, _, value)| (*name, *value));
+        let pairs = sent.chain(added).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self::claimed(Labels::try_new(pairs).expect("a workload takes each part from the label of this name, if there is one"))
+    }
+
     /// The identity of the label set.
     #[must_use]
     pub fn id(&self) -> StreamId {
         self.id
     }
 
-    /// The labels as sent.
+    /// The labels as sent, and those of [`Stream::with_record`].
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.labels
@@ -46,5 +63,22 @@ impl Stream {
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.workload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_adds_what_the_labels_do_not_say() {
+        let labels = |pairs: &[(&str, &str)]| {
+            Labels::try_new(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()).expect("distinct")
+        };
+        let sent = Stream::claimed(labels(&[("job", "fluent-bit"), ("k8s_namespace_name", "prod"), ("node", "node-1")]));
+        let told = sent.with_record(&Kubernetes { namespace: "shop", pod: "api-0", container: "", node: "node-2" });
+        let expected = labels(&[("job", "fluent-bit"), ("k8s_namespace_name", "prod"), ("node", "node-1"), ("pod", "api-0")]);
+        assert_eq!(told, Stream::claimed(expected));
+        assert_eq!((&*told.workload().namespace, &*told.workload().name, &*told.workload().node), ("prod", "api", "node-1"));
     }
 }

@@ -184,6 +184,50 @@ fn a_push_in_json_protobuf_and_by_every_encoding_gives_the_same_events() {
 }
 
 #[test]
+fn records_of_senders_without_labels_tell_who_logged() {
+    let fluent_bit = |(namespace, pod): (&str, &str)| {
+        let kubernetes = json!({
+            "pod_name": pod, "namespace_name": namespace, "pod_id": "6f3c", "labels": {"app": "any"}, "host": "node-1",
+            "container_name": "main", "docker_id": "ff", "container_image": "any:1",
+        });
+        json!({"date": 1_700_000_000.5, "stream": "stderr", "_p": "F", "log": "panic: runtime error: x", "kubernetes": kubernetes})
+    };
+    let vector = |(namespace, pod): (&str, &str)| {
+        let kubernetes = json!({
+            "container_name": "main", "container_image": "any:1", "pod_labels": {"app": "any"}, "pod_name": pod,
+            "pod_namespace": namespace, "pod_node_name": "node-1", "pod_ips": ["10.0.0.1"],
+        });
+        json!({"file": "/var/log/pods/x", "kubernetes": kubernetes, "message": "panic: runtime error: x", "source_type": "kubernetes_logs"})
+    };
+    let pods = [("shop", "api-7b9c4d6f8-xk2m3"), ("dev", "web-0")];
+    for (label, records) in [(("job", "fluent-bit"), pods.map(fluent_bit)), (("agent", "vector"), pods.map(vector))] {
+        let lines = records.map(|record| record.to_string());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let at = now();
+        let json = serde_json::to_vec(&push_body(&[label], at, &lines)).expect("JSON");
+        let text = format!("{{{}={:?}}}", label.0, label.1);
+        let entries: Vec<(i64, &str)> = lines.iter().map(|line| (at, *line)).collect();
+        let protobuf = loki_push(&[(&text, &entries)]);
+        for (content_type, body) in [("application/json", json), ("application/x-protobuf", protobuf)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let program = Program::start(config(folder.path()));
+            assert_eq!(program.post("/loki/api/v1/push", &[("content-type", content_type)], body).status, 204);
+            let told = |event: &Value| {
+                let members = ["namespace", "workload", "pod", "container", "message", "count"].map(|member| event[member].clone());
+                (members, event["labels"][label.0].clone(), event["labels"]["pod"].clone())
+            };
+            let mut events: Vec<_> = program.events("").iter().map(told).collect();
+            events.sort_by_key(|event| event.2.to_string());
+            let event = |namespace: &str, workload: &str, pod: &str| {
+                let members = [json!(namespace), json!(workload), json!(pod), json!("main"), json!("panic: runtime error: x"), json!(1)];
+                (members, json!(label.1), json!(pod))
+            };
+            assert_eq!(events, [event("shop", "api", pods[0].1), event("dev", "web", "web-0")], "{label:?} {content_type}");
+        }
+    }
+}
+
+#[test]
 fn the_same_request_twice_or_at_once_or_after_a_restart_counts_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = Program::start(config(folder.path()));
