@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ready? ─► lease Content-Length ─► read ─► lease inflated length ─► inflate ─► walk ─► Intake::take ─► answer
-//!   503          429 / 413         408/413        429 / 413            400       400      204 / 429 / 503
+//!   503          429 / 413         503/413        429 / 413            400       400      204 / 429 / 503
 //! ```
 //!
 //! Everything happens on the task of the connection that brought the request, so backpressure is the socket's own; only large bodies move to a
