@@ -235,6 +235,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         registry,
         shutdown,
         readiness,
+        drain_delay: config.serve.drain_delay().0,
         router,
         rules: Arc::clone(first.detector.rules()),
         ingest: (ingest_runtime, ingest_server),

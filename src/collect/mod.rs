@@ -44,7 +44,7 @@ pub struct Doors {
     pub intake: Intake,
     /// Memory for everything in flight, usually [`CollectConfig::memory`] bytes.
     pub budget: Budget,
-    /// Requests are refused while it is not ready.
+    /// Requests are refused while it names an obstacle.
     pub readiness: Readiness,
     /// Tells when a request came.
     pub clock: Clock,
