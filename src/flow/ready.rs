@@ -55,6 +55,12 @@ impl Readiness {
         reasons.held.is_empty() && !reasons.draining
     }
 
+    /// True once the process is going to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
     fn lock(&self) -> MutexGuard<'_, Reasons> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

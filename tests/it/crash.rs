@@ -126,7 +126,9 @@ fn a_stop_shows_in_readiness_first_and_pushes_are_taken_until_the_listeners_clos
     // Each look is a connection of its own, as those of a load balancer are.
     let ready = |url: &str| server.send(|http| http.get(format!("{url}/ready")).header("connection", "close")).expect("an answer").status;
     eventually("it is not ready", || ([ready(&server.ingest), ready(&server.api)] == [503; 2]).then_some(()));
-    assert_eq!(server.push(&body(0)), 204, "what comes all the same is taken");
+    let answer = server.try_push(&body(0)).expect("an answer");
+    assert_eq!(answer.status, 204, "what comes all the same is taken");
+    assert_eq!(answer.headers["connection"], "close", "and the next request goes elsewhere");
     assert_eq!(server.wait(), Some(0));
     assert!(begin.elapsed() >= Duration::from_secs(2), "the listeners were open until the end of the delay");
 
