@@ -139,7 +139,8 @@ impl CommitLoop {
         let commit = Commit { changes, requests, rules };
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
-            self.metrics.commit(settling.effects.len(), opened);
+            let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
+            self.metrics.commit(settling.effects.len(), hits, opened);
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.

@@ -96,7 +96,7 @@ impl Metrics {
             detected: registry.counter("kube_sentinel_errors_detected_total", "Hits that were committed.", &[]),
             deduplicated: registry.counter(
                 "kube_sentinel_errors_deduplicated_total",
-                "Hits that were folded into events by fingerprint.",
+                "Hits that were folded into an event that another hit had opened: all hits without those that opened one.",
                 &[],
             ),
             errors: Mutex::default(),
@@ -148,7 +148,6 @@ impl Metrics {
         self.detected.increment(sightings.hits);
         self.sampled_hits.increment(sightings.unsampled);
         self.late_hits.increment(sightings.late);
-        self.deduplicated.increment(sightings.hits);
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
             self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
@@ -174,10 +173,11 @@ impl Metrics {
         counter.increment(count);
     }
 
-    /// One commit is on disk: it took that many batches, and opened that many events.
-    pub(super) fn commit(&self, batches: usize, opened: u64) {
+    /// One commit is on disk: it took that many batches with that many hits, and opened that many events.
+    pub(super) fn commit(&self, batches: usize, hits: u64, opened: u64) {
         self.commit_batches.record(batches as f64);
         self.opened.increment(opened);
+        self.deduplicated.increment(hits.saturating_sub(opened));
     }
 
     /// The disk refused a commit; it will be tried again.

@@ -1,8 +1,9 @@
 //! A running program, and the order in which it stops.
 //!
-//! Readiness goes first, so that nobody sends more. Listeners stop accepting and let requests in flight finish; with them go the senders
-//! of the commit loop, which ends when the last batch is on disk; then the store closes. A panic or a store that failed for good stops
-//! everything the same way, and the exit code says so.
+//! Readiness goes first, so that nobody is sent here any more; for a while everything is served as before, until all who send have
+//! noticed. Then listeners stop accepting and let requests in flight finish; with them go the senders of the commit loop, which ends when
+//! the last batch is on disk; then the store closes. A panic or a store that failed for good stops everything the same way, without the
+//! wait, and the exit code says so.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::flow::{Clock, Readiness, Shutdown};
@@ -37,12 +39,17 @@ pub struct App {
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
     pub(super) readiness: Readiness,
+    pub(super) drain_delay: Duration,
     pub(super) router: Router,
     pub(super) rules: Arc<RuleSet>,
     pub(super) ingest: (Runtime, JoinHandle<usize>),
     pub(super) api: (Runtime, JoinHandle<usize>),
     pub(super) commits: thread::JoinHandle<Result<(), StoreError>>,
 }
+
+/// SIGINT and SIGTERM, each noticed also when it comes between two looks. `None` where the system refused a handler: then the signal ends the
+/// process, which is what is asked for.
+struct Signals(Option<(Signal, Signal)>);
 
 impl App {
     /// Starts everything; when it returns, both listeners answer.
@@ -102,15 +109,24 @@ impl App {
         self.router.clone()
     }
 
-    /// Waits for SIGINT or SIGTERM, or for a fault, then stops. A second signal ends the process at once. Gives the exit code.
+    /// Waits for SIGINT or SIGTERM, or for a fault, then stops. After a signal it is unready for `serve.drain_delay` before it stops; a second
+    /// one ends the process at once. Gives the exit code.
     #[must_use]
     pub fn run_until_signal(self) -> u8 {
-        let shutdown = self.shutdown.clone();
+        let (shutdown, readiness, delay) = (self.shutdown.clone(), self.readiness.clone(), self.drain_delay);
+        let mut signals = self.api.0.block_on(async { Signals::new() });
         self.api.0.spawn(async move {
-            signal().await;
-            tracing::info!("stopping: requests in flight finish, a second signal ends the process at once");
-            shutdown.begin();
-            signal().await;
+            signals.next().await;
+            tracing::info!(
+                ?delay,
+                "stopping: not ready any more, listeners close after the delay, a second signal ends the process at once"
+            );
+            readiness.drain();
+            tokio::select! {
+                () = tokio::time::sleep(delay) => shutdown.begin(),
+                () = signals.next() => std::process::exit(i32::from(INTERNAL)),
+            }
+            signals.next().await;
             std::process::exit(i32::from(INTERNAL));
         });
         self.api.0.block_on(self.shutdown.begun());
@@ -121,7 +137,7 @@ impl App {
     #[must_use]
     pub fn stop(self) -> u8 {
         let Self { shutdown, readiness, router, ingest, api, commits, .. } = self;
-        let _stopping = readiness.hold("stopping");
+        readiness.drain();
         shutdown.begin();
         // Each of these holds a sender to the commit loop, which ends when the last one is gone.
         drop(router);
@@ -143,15 +159,17 @@ impl App {
     }
 }
 
-/// The next SIGINT or SIGTERM.
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Without a handler the signal ends the process, which is what is asked for.
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Signals {
+    /// Takes both signals from here on.
+    fn new() -> Self {
+        Self(signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?))).ok())
+    }
+
+    async fn next(&mut self) {
+        let Some((interrupt, terminate)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

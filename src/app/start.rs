@@ -198,6 +198,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let api_guard = Guard::new("api", api.policy, access.keys.clone(), auth::api_need, serve_metrics.clone());
     let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
+    let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
 
     // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
     let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
@@ -235,6 +236,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         registry,
         shutdown,
         readiness,
+        drain_delay: config.serve.drain_delay().0,
         router,
         rules: Arc::clone(first.detector.rules()),
         ingest: (ingest_runtime, ingest_server),

@@ -29,7 +29,7 @@ pub(super) enum Answer {
 /// Memory comes back within milliseconds.
 const RETRY_BUSY: HeaderValue = HeaderValue::from_static("1");
 
-/// A start, a drain or trouble with the disk takes longer.
+/// A start, a drain, trouble with the disk or a slow network takes longer.
 const RETRY_NOT_READY: HeaderValue = HeaderValue::from_static("5");
 
 impl Answer {
@@ -43,8 +43,8 @@ impl Answer {
                 Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Refusal::Malformed => StatusCode::BAD_REQUEST,
                 Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
-                Refusal::NotReady | Refusal::NotCommitted => StatusCode::SERVICE_UNAVAILABLE,
-                Refusal::Incomplete => StatusCode::REQUEST_TIMEOUT,
+                // COMPAT: a body that was late gets no 408, on which Alloy and Vector drop what they sent.
+                Refusal::NotReady | Refusal::NotCommitted | Refusal::Incomplete => StatusCode::SERVICE_UNAVAILABLE,
             },
         }
     }

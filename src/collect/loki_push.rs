@@ -102,7 +102,7 @@ impl Door {
     }
 
     async fn answer(self: Arc<Self>, path: &'static str, takes: Takes, request: Request) -> Result<Answer, Answer> {
-        let reasons = self.doors.readiness.reasons();
+        let reasons = self.doors.readiness.obstacles();
         if !reasons.is_empty() {
             return Err(Answer::Refused(Refusal::NotReady, format!("not ready: {}", reasons.join(", "))));
         }

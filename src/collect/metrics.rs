@@ -27,7 +27,7 @@ pub struct Metrics {
 }
 
 /// Every status that a push is answered with.
-const CODES: [u16; 7] = [204, 400, 408, 413, 422, 429, 503];
+const CODES: [u16; 6] = [204, 400, 413, 422, 429, 503];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ready? ─► lease Content-Length ─► read ─► lease inflated length ─► inflate ─► walk ─► Intake::take ─► answer
-//!   503          429 / 413         408/413        429 / 413            400       400      204 / 429 / 503
+//!   503          429 / 413         503/413        429 / 413            400       400      204 / 429 / 503
 //! ```
 //!
 //! Everything happens on the task of the connection that brought the request, so backpressure is the socket's own; only large bodies move to a
@@ -44,7 +44,7 @@ pub struct Doors {
     pub intake: Intake,
     /// Memory for everything in flight, usually [`CollectConfig::memory`] bytes.
     pub budget: Budget,
-    /// Requests are refused while it is not ready.
+    /// Requests are refused while it names an obstacle.
     pub readiness: Readiness,
     /// Tells when a request came.
     pub clock: Clock,

@@ -8,6 +8,7 @@
 //! | what follows `Bearer` or `Basic` | `<token>` |
 //! | keys by their form: AWS, Google, GitHub, GitLab, Slack, Stripe, npm, signatures of Azure | `<redacted>` |
 //! | the value after `password`, `passwd`, `pwd`, `token`, `secret`, `api_key`, `access_key` and the like with `=`, `:` or `=>` | `<redacted>` |
+//! | the value of an option of such a name, as in `--db-password hunter2`, and a text in quotes behind `password` | `<redacted>` |
 //!
 //! A text is only read closely when it holds one of the words that these begin with: for all others redaction costs tens of nanoseconds.
 //! Applying it twice gives the same as once.
@@ -68,6 +69,7 @@ const TRIGGERS: &[Trigger] = &[
     Trigger(b"access key", Group::Value),
     Trigger(b"accountkey", Group::Value),
     Trigger(b"account_key", Group::Value),
+    Trigger(b"account-key", Group::Value),
     Trigger(b"privatekey", Group::Value),
     Trigger(b"private_key", Group::Value),
     Trigger(b"private-key", Group::Value),
@@ -76,8 +78,12 @@ const TRIGGERS: &[Trigger] = &[
 /// Rounds that a text is read in until nothing changes.
 const MAX_ROUNDS: usize = 8;
 
-/// How far behind a word its `=` or `:` may stand: the longest ending of a name, quotes and blanks.
+/// How far behind a word its `=`, `:` or quote may stand: the longest ending of a name, quotes and blanks. The `-` of an option may stand as
+/// far before it.
 const TO_SEPARATOR: usize = 32;
+
+/// From this many characters on, what follows `Bearer` is taken for a token whatever it looks like: `authentication` has 14.
+const LONG_TOKEN: usize = 16;
 
 /// For each of the first three bytes of a trigger and each byte, the triggers that it fits.
 ///
@@ -119,12 +125,30 @@ static FORM: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 /// A name that ends in one of the words, and its separator. `max_tokens: 512` and `secretName: db` do not end so.
-static NAME: LazyLock<Regex> = LazyLock::new(|| {
-    regex(concat!(
-        r"(?i-u)(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|account|private)[ _-]?key)",
-        r#"(?:[_-]?(?:key|hash|value|text))?["'\\]{0,4}[ \t]{0,8}(?:=>|:=|=|:)[ \t]{0,8}"#,
+static NAME: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r#"(?i-u){WORDS}["'\\]{{0,4}}[ \t]{{0,8}}(?:=>|:=|=|:)[ \t]{{0,8}}"#)));
+/// The same as an option of a command, whose value is the next word or the next text of a list.
+static OPTION: LazyLock<Regex> = LazyLock::new(|| {
+    regex(&format!(
+        r#"(?i-u)(?:^|[\s"'`=,\[(])--?[a-z0-9_-]{{0,32}}{WORDS}(?:["'\\]{{1,4}}[ \t]{{0,8}},[ \t]{{0,8}}|["'\\]{{0,4}}[ \t]{{1,8}})"#
     ))
 });
+/// `ALTER USER bob PASSWORD 'hunter2'`. Secrets and tokens are also called by their names in quotes, passwords are not.
+static BEFORE_QUOTE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i-u)(?:passw(?:or)?d|passphrase|pwd)[ \t]{1,8}"));
+
+/// How the name of a secret ends.
+const WORDS: &str =
+    "(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|account|private)[ _-]?key)(?:[_-]?(?:key|hash|value|text))?";
+
+/// What tells that a value stands behind a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Separator,
+    Option,
+    Quote,
+}
+
+/// Parameters of a challenge, which are no credentials: `WWW-Authenticate: Bearer error_description="expired"`.
+const CHALLENGE: &[&str] = &["realm=", "error_description=", "authorization_uri=", "resource_metadata="];
 
 /// What stands where a value would, when there is none.
 const NO_VALUE: &[&str] =
@@ -136,6 +160,8 @@ const REASONS: &[&str] = &[
     "access",
     "already",
     "an",
+    "and",
+    "argument",
     "authentication",
     "authorization",
     "bad",
@@ -155,6 +181,8 @@ const REASONS: &[&str] = &[
     "expired",
     "failed",
     "failure",
+    "flag",
+    "for",
     "forbidden",
     "get",
     "http",
@@ -174,6 +202,8 @@ const REASONS: &[&str] = &[
     "not",
     "open",
     "operation",
+    "option",
+    "or",
     "parse",
     "permission",
     "post",
@@ -240,7 +270,9 @@ fn once(text: &str) -> Cow<'_, str> {
         text = replaced(text, |text| FORM.replace_all(text, "<redacted>"));
     }
     if has(Group::Value) {
-        text = replaced(text, without_values);
+        text = replaced(text, |text| without_values(text, &NAME, Mark::Separator));
+        text = replaced(text, |text| without_values(text, &OPTION, Mark::Option));
+        text = replaced(text, |text| without_values(text, &BEFORE_QUOTE, Mark::Quote));
     }
     text
 }
@@ -261,7 +293,7 @@ fn groups(text: &[u8]) -> u8 {
             let Trigger(word, group) = &TRIGGERS[fits.trailing_zeros() as usize];
             fits &= fits - 1;
             let found = text.get(at..at + word.len()).is_some_and(|candidate| candidate.eq_ignore_ascii_case(word));
-            if found && plausible(*group, &text[at + word.len()..]) {
+            if found && plausible(*group, &text[..at], &text[at + word.len()..]) {
                 groups |= *group as u8;
             }
         }
@@ -269,38 +301,49 @@ fn groups(text: &[u8]) -> u8 {
     groups
 }
 
-/// Looks a little behind a trigger, so that `token expired` and ordinary URLs cost nothing more.
-fn plausible(group: Group, rest: &[u8]) -> bool {
+/// Looks a little around a trigger, so that `token expired` and ordinary URLs cost nothing more.
+fn plausible(group: Group, before: &[u8], rest: &[u8]) -> bool {
     match group {
-        Group::Value => rest.iter().take(TO_SEPARATOR).any(|b| matches!(b, b'=' | b':')),
+        Group::Value => {
+            let marked = |rest: &[u8]| rest.iter().take(TO_SEPARATOR).any(|b| matches!(b, b'=' | b':' | b'"' | b'\''));
+            let part_of_option = || before.iter().rev().take(TO_SEPARATOR + 2).take_while(|b| !b.is_ascii_whitespace()).any(|b| *b == b'-');
+            marked(rest) || part_of_option()
+        }
         Group::Url => rest.iter().take_while(|b| !matches!(b, b'/' | b' ' | b'"')).any(|b| *b == b'@'),
         _ => true,
     }
 }
 
-/// `Bearer` and `Basic` are also words: outside of an `Authorization` header, only what looks like a credential goes.
+/// `Bearer` and `Basic` are also words: outside of an `Authorization` header, only what looks like a credential goes. Behind
+/// `Bearer` that is also every word that is too long for prose.
 fn without_credentials(found: &Captures<'_>) -> String {
     let (header, value) = (found.get(1).map_or("", |m| m.as_str()), &found[4]);
     let bytes = value.as_bytes();
     let inside = bytes.get(1..).unwrap_or_default();
     let mixed = inside.iter().any(u8::is_ascii_uppercase) && bytes.iter().any(u8::is_ascii_lowercase);
-    let credential = value.len() >= 8 && !value.ends_with("realm=") && (mixed || bytes.iter().any(u8::is_ascii_digit));
+    let long = value.len() >= LONG_TOKEN && found[2].eq_ignore_ascii_case("bearer");
+    let credential = value.len() >= 8
+        && !CHALLENGE.iter().any(|parameter| value.ends_with(parameter))
+        && (long || mixed || bytes.iter().any(u8::is_ascii_digit));
     let value = if credential || !header.is_empty() { "<token>" } else { value };
     format!("{header}{}{}{value}", &found[2], &found[3])
 }
 
-fn without_values(text: &str) -> Cow<'_, str> {
+fn without_values<'t>(text: &'t str, names: &Regex, mark: Mark) -> Cow<'t, str> {
     let mut out = String::new();
     let (mut kept, mut at) = (0, 0);
-    while let Some(name) = NAME.find_at(text, at) {
+    while let Some(name) = names.find_at(text, at) {
         at = name.end();
         if text[at..].starts_with('{') {
             // Not a value but more names with values of their own.
             continue;
         }
+        if mark == Mark::Quote && !text[at..].trim_start_matches('\\').starts_with(['"', '\'']) {
+            continue;
+        }
         let (start, end) = value(text, at);
         at = end.max(at);
-        if start < end && is_secret(name.as_str(), &text[start..end], start == name.end()) {
+        if start < end && is_secret(name.as_str(), mark, &text[start..end], start == name.end()) {
             out.push_str(&text[kept..start]);
             out.push_str("<redacted>");
             kept = end;
@@ -314,20 +357,20 @@ fn without_values(text: &str) -> Cow<'_, str> {
 }
 
 /// `bare` is a value without quotes.
-fn is_secret(name: &str, value: &str, bare: bool) -> bool {
+fn is_secret(name: &str, mark: Mark, value: &str, bare: bool) -> bool {
     let lower = value.to_ascii_lowercase();
     if NO_VALUE.contains(&lower.as_str()) {
         return false;
     }
-    // `if token == nil`
-    if value.starts_with('=') && name.ends_with('=') {
-        return false;
+    let reason = || REASONS.contains(&lower.trim_end_matches([':', '.']));
+    match mark {
+        // `if token == nil`
+        Mark::Separator if value.starts_with('=') && name.ends_with('=') => false,
+        Mark::Separator => !(bare && name.ends_with([' ', '\t']) && name.trim_ascii_end().ends_with(':') && reason()),
+        // `--token --verbose`, `--token = x`, `--token is required`
+        Mark::Option => !(bare && (value.starts_with(['-', '=', ':']) || reason())),
+        Mark::Quote => true,
     }
-    let prose = bare
-        && name.ends_with([' ', '\t'])
-        && name.trim_ascii_end().ends_with(':')
-        && REASONS.contains(&lower.trim_end_matches([':', '.']));
-    !prose
 }
 
 /// Where the value at a place starts and ends, its quotes left out.

@@ -34,6 +34,16 @@ fn secrets_go() {
         ("AIzaSyA1234567890abcdefghijklmnopqrstuv!".into(), "<redacted>!"),
         ("AccountName=a;AccountKey=abcd+/ef==;x".into(), "AccountName=a;AccountKey=<redacted>;x"),
         ("sk_live_abcdefgh1234 npm_abcdefghijklmnopqrstuvwxyz".into(), "<redacted> <redacted>"),
+        ("exec mysql --password hunter2 -u bob".into(), "exec mysql --password <redacted> -u bob"),
+        (
+            "java -password hunter2; --token=abc --db-password 'a b'".into(),
+            "java -password <redacted>; --token=<redacted> --db-password '<redacted>'",
+        ),
+        (r#"args: ["--api-key", "abc", "--token","--x"]"#.into(), r#"args: ["--api-key", "<redacted>", "--token","<redacted>"]"#),
+        ("ALTER USER bob WITH PASSWORD 'a ''b'".into(), "ALTER USER bob WITH PASSWORD '<redacted>''b'"),
+        (r#"login with password "a b" failed"#.into(), r#"login with password "<redacted>" failed"#),
+        (r#"{"msg":"password \"a b\" refused"}"#.into(), r#"{"msg":"password \"<redacted>\" refused"}"#),
+        ("sent Bearer abcdefghijklmnop to x".into(), "sent Bearer <token> to x"),
         ("postgres://bob:p@ss:w@db:5432/x".into(), "postgres://bob:<redacted>@db:5432/x"),
         ("redis://:hunter2@cache".into(), "redis://:<redacted>@cache"),
         (format!("key {PEM}\\nMIIE\\n-----END RSA PRIVATE KEY-----\\n end"), "key <redacted>\\n end"),
@@ -63,6 +73,13 @@ fn what_only_speaks_of_secrets_stays_readable() {
         "Unexpected token } in JSON at position 0",
         "basic authentication failed",
         "bearer token missing",
+        "bearer authentication failed",
+        "WWW-Authenticate: Bearer error_description=\"expired\"",
+        "password hunter",
+        "user-password reset failed",
+        "the flag --password is required",
+        "--token --verbose",
+        "Unexpected token \"x\" in JSON",
         "WWW-Authenticate: Bearer realm=\"https://auth\"",
         "GET http://host:8080/path@2x.png",
         "-----BEGIN CERTIFICATE-----",
@@ -88,8 +105,21 @@ fn ordinary_lines_are_not_even_read_closely() {
 
 #[test]
 fn hostile_text_takes_linear_time() {
-    for piece in ["token=", "token={", "token=\"", "token:'\\", "://a:", "eyJ", "bearer ", "-----BEGIN PRIVATE KEY-----", "password      "]
-    {
+    for piece in [
+        "token=",
+        "token={",
+        "token=\"",
+        "token:'\\",
+        "://a:",
+        "eyJ",
+        "bearer ",
+        "-----BEGIN PRIVATE KEY-----",
+        "password      ",
+        "--token x",
+        "-token-",
+        "password '",
+        "password \\\\",
+    ] {
         let text = piece.repeat((1 << 19) / piece.len());
         assert!(redact(&text).len() <= 2 * text.len());
     }
@@ -134,6 +164,8 @@ fn piece() -> impl Strategy<Value = String> {
         "=>",
         "==",
         "pwd",
+        "--",
+        "-",
         "_key",
         "?",
         "&",

@@ -14,13 +14,6 @@ impl Fingerprint {
     pub fn to_hex(self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
-
-    /// Reads 32 hex digits.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let plain = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        plain.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(|n| Self(n.to_be_bytes()))
-    }
 }
 
 impl fmt::Display for Fingerprint {

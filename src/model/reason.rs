@@ -13,7 +13,7 @@ pub enum Refusal {
     Unauthorized,
     /// The process is starting, draining, or cannot write its store (503).
     NotReady,
-    /// The sender went away or was too slow to send its body (408).
+    /// The sender went away or was too slow to send its body. One that is still there tries again (503).
     Incomplete,
     /// The effects could not be committed before the sender's answer was due (503).
     NotCommitted,

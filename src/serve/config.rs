@@ -26,8 +26,11 @@ const HEADER_TIMEOUT: Span = Span::secs(10);
 /// meets a closing server.
 const IDLE_TIMEOUT: Span = Span::secs(120);
 
-/// Leaves 10 s of Kubernetes' 30 s between SIGTERM and SIGKILL to the stages behind the listeners.
+/// With [`DRAIN_DELAY`] before it, leaves 5 s of Kubernetes' 30 s between SIGTERM and SIGKILL to the stages behind the listeners.
 const DRAIN_TIMEOUT: Span = Span::secs(20);
+
+/// What load balancers and the proxies of a cluster usually take to notice that nobody new is to be sent here.
+const DRAIN_DELAY: Span = Span::secs(5);
 
 /// A subscriber holds at most two pages of 256 events in memory, so 64 of them stay in the tens of MiB.
 const MAX_SUBSCRIBERS: usize = 64;
@@ -57,6 +60,9 @@ pub struct ServeConfig {
     pub feed: FeedConfig,
     /// Limits of single requests to the API.
     pub requests: RequestConfig,
+    /// Time between the signal to stop, from which on `/ready` answers 503, and the moment when the listeners close. Until then everything
+    /// is served. Absent: 5s, and none when both listeners are on loopback, where no load balancer asks.
+    pub drain_delay: Option<Span>,
 }
 
 /// One listener.
@@ -160,6 +166,7 @@ impl Default for ServeConfig {
             auth: AuthConfig::default(),
             feed: FeedConfig::default(),
             requests: RequestConfig::default(),
+            drain_delay: None,
         }
     }
 }
@@ -175,6 +182,13 @@ impl ServeConfig {
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
         self.api.address.unwrap_or(API_ADDRESS)
+    }
+
+    /// Time between the signal to stop and the end of the listeners.
+    #[must_use]
+    pub fn drain_delay(&self) -> Span {
+        let private = [self.ingest_address(), self.api_address()].iter().all(|address| address.ip().to_canonical().is_loopback());
+        self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
     }
 }
 
@@ -263,6 +277,21 @@ mod tests {
         assert_eq!((config.ingest.address, config.ingest.max_connections), (Some(INGEST_ADDRESS), 7));
         assert_eq!(config.api_address(), API_ADDRESS);
         assert!(serde_json::from_str::<ServeConfig>(r#"{"ingest": {"adress": "x"}}"#).is_err());
+    }
+
+    #[test]
+    fn listeners_that_others_can_reach_wait_before_they_close() {
+        let cases = [
+            ("{}", 0),
+            (r#"{"ingest": {"address": "0.0.0.0:3100"}}"#, 5),
+            (r#"{"api": {"address": "[::]:8080"}}"#, 5),
+            (r#"{"api": {"address": "[::1]:8080"}, "drain_delay": "7s"}"#, 7),
+            (r#"{"api": {"address": "0.0.0.0:8080"}, "drain_delay": "0s"}"#, 0),
+        ];
+        for (text, seconds) in cases {
+            let config: ServeConfig = serde_json::from_str(text).expect("a valid section");
+            assert_eq!(config.drain_delay(), Span::secs(seconds), "{text}");
+        }
     }
 
     #[test]

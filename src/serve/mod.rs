@@ -50,7 +50,7 @@ use crate::telemetry::Registry;
 
 pub use api::errors::Event as EventJson;
 pub use config::ServeConfig;
-pub use health::routes as health_routes;
+pub use health::{closing_when_draining, routes as health_routes};
 pub use rules_view::{NoReload, Reload, ReloadRequests, Reloader, RuleProblem, RulesStatus, RulesView};
 pub use scrape::routes as scrape_routes;
 pub use watch::watch;

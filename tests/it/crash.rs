@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -114,4 +115,33 @@ fn a_stop_under_load_finishes_what_was_accepted_and_ends_well() {
     assert!(stored >= acknowledged, "{stored} hits of {acknowledged} that were acknowledged");
     senders.send_again(&server);
     senders.check(&server);
+}
+
+#[test]
+fn a_stop_shows_in_readiness_first_and_pushes_are_taken_until_the_listeners_close() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), "serve:\n  drain_delay: 2s\n");
+    let begin = Instant::now();
+    server.terminate();
+    // Each look is a connection of its own, as those of a load balancer are.
+    let ready = |url: &str| server.send(|http| http.get(format!("{url}/ready")).header("connection", "close")).expect("an answer").status;
+    eventually("it is not ready", || ([ready(&server.ingest), ready(&server.api)] == [503; 2]).then_some(()));
+    let answer = server.try_push(&body(0)).expect("an answer");
+    assert_eq!(answer.status, 204, "what comes all the same is taken");
+    assert_eq!(answer.headers["connection"], "close", "and the next request goes elsewhere");
+    assert_eq!(server.wait(), Some(0));
+    assert!(begin.elapsed() >= Duration::from_secs(2), "the listeners were open until the end of the delay");
+
+    let server = Server::start(folder.path(), "");
+    assert_eq!(server.hits(), HITS, "what was taken then is there");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_listeners() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), "serve:\n  drain_delay: 60s\n");
+    server.terminate();
+    eventually("it is not ready", || (server.get("/ready").status == 503).then_some(()));
+    server.terminate();
+    assert_eq!(server.wait(), Some(70));
 }

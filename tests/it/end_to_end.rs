@@ -43,6 +43,9 @@ fn a_line_repeated_a_thousand_times_is_one_event_with_count_1000() {
     assert_eq!(seen, expected, "{event}");
     assert_eq!(event["message"], lines[0], "the text of the first hit");
     assert_eq!(event["window"]["count"], 1000);
+    let figures = program.figures();
+    let counts = ["errors_detected_total", "errors_deduplicated_total"].map(|name| figures.sum(&format!("kube_sentinel_{name}"), &[]));
+    assert_eq!(counts, [1000.0, 999.0], "all but the hit that opened the event were folded into it");
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn a_secret_in_a_line_is_nowhere_but_in_the_answer_that_nobody_else_sees() {
         format!("panic: -----BEGIN OPENSSH PRIVATE KEY----- {CANARY} and then the line ends"),
         format!("panic: jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIi{CANARY}.sig{CANARY}"),
         format!("level=error msg=\"panic: no access\" api_key={CANARY}"),
+        format!("panic: exec mysql --password {CANARY} failed"),
+        format!("panic: CREATE USER shop PASSWORD '{CANARY}'"),
         format!("nothing that a rule knows, secret: {CANARY}"),
     ];
     for line in &lines {

@@ -12,7 +12,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("flow", &["model", "telemetry"]),
     ("rules", &["model"]),
     ("store", &["model", "flow", "telemetry"]),
-    ("collect", &["model", "flow", "telemetry", "store"]),
+    ("collect", &["model", "flow", "telemetry"]),
     ("detect", &["model", "rules"]),
     ("group", &["model", "rules"]),
     ("serve", &["model", "flow", "telemetry", "rules", "store", "proto"]),
