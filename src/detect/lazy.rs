@@ -13,8 +13,8 @@ use super::scratch::DfaScratch;
 #[derive(Debug)]
 pub(super) struct LazyDfa {
     dfa: DFA,
-    /// The rule of each pattern of the DFA.
-    rules: Vec<RuleId>,
+    /// The rule of each pattern of the DFA, and whether the pattern is all that the rule asks for.
+    rules: Vec<(RuleId, bool)>,
 }
 
 /// The DFA cannot answer for this line: it met a byte of another script beside `\b`, or its cache was not worth its memory.
@@ -29,9 +29,10 @@ const MIN_CLEARS: usize = 3;
 const MIN_BYTES_PER_STATE: usize = 10;
 
 impl LazyDfa {
-    /// The expressions and their rules; `cache` bounds the memory of each thread in bytes.
-    pub(super) fn try_new(expressions: Vec<(RuleId, Hir)>, cache: usize) -> Result<Self, String> {
-        let (rules, hirs): (Vec<RuleId>, Vec<Hir>) = expressions.into_iter().unzip();
+    /// The expressions, their rules, and whether an expression is all that its rule asks for; `cache` bounds the memory of each thread in bytes.
+    pub(super) fn try_new(expressions: Vec<(RuleId, bool, Hir)>, cache: usize) -> Result<Self, String> {
+        let (rules, hirs): (Vec<(RuleId, bool)>, Vec<Hir>) =
+            expressions.into_iter().map(|(rule, is_all, hir)| ((rule, is_all), hir)).unzip();
         let nfa = thompson::Compiler::new()
             .configure(thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None))
             .build_many_from_hir(&hirs)
@@ -52,16 +53,17 @@ impl LazyDfa {
     }
 
     /// All rules in the DFA.
-    pub(super) fn rules(&self) -> &[RuleId] {
-        &self.rules
+    pub(super) fn rules(&self) -> impl Iterator<Item = RuleId> {
+        self.rules.iter().map(|(rule, _)| *rule)
     }
 
-    /// Calls `found` with each rule whose expression is in the subject.
-    pub(super) fn search(&self, subject: &[u8], scratch: &mut DfaScratch, mut found: impl FnMut(RuleId)) -> Result<(), GaveUp> {
+    /// Calls `found` with each rule whose expression is in the subject, and whether that is all that the rule asks for.
+    pub(super) fn search(&self, subject: &[u8], scratch: &mut DfaScratch, mut found: impl FnMut(RuleId, bool)) -> Result<(), GaveUp> {
         scratch.patterns.clear();
         self.dfa.try_which_overlapping_matches(&mut scratch.cache, &Input::new(subject), &mut scratch.patterns).map_err(|_| GaveUp)?;
         for pattern in scratch.patterns.iter() {
-            found(self.rules[pattern.as_usize()]);
+            let (rule, is_all) = self.rules[pattern.as_usize()];
+            found(rule, is_all);
         }
         Ok(())
     }
