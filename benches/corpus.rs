@@ -122,6 +122,9 @@ const HOW: [&str; 50] = [
     "Reset",
 ];
 
+/// Lines for which the same fault is reported, about as many as one pod has in one request.
+const FAULT_LASTS: usize = 430;
+
 /// A small generator of pseudo-random numbers (xorshift64*), because results must never change with a library's version.
 pub struct Random(u64);
 
@@ -239,7 +242,8 @@ impl Source {
         while total < bytes {
             let mut line = String::with_capacity(200);
             if random.below(200) == 0 {
-                fill(faults[random.below(faults.len())], &mut random, &mut line);
+                // What fails says so again: the same fault for a while, then another one.
+                fill(faults[made.len() / FAULT_LASTS % faults.len()], &mut random, &mut line);
             } else if self.name == "made" {
                 fill(&self.quiet[random.below(self.quiet.len())], &mut random, &mut line);
             } else {
