@@ -1,11 +1,11 @@
 use super::*;
 use crate::detect::engine::stands_at;
-use crate::detect::literals::required;
+use crate::detect::literals::cheapest;
 
 /// The literals of patterns, which here are literals themselves.
 fn literals(patterns: &[&str]) -> Vec<Literal> {
     let hir = |pattern| regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern).unwrap();
-    patterns.iter().flat_map(|pattern| required(&hir(pattern)).unwrap().literals).collect()
+    patterns.iter().flat_map(|pattern| cheapest(&hir(pattern)).unwrap().literals).collect()
 }
 
 fn found(literals: &[Literal], text: &[u8]) -> Vec<(usize, usize)> {

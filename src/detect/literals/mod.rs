@@ -34,6 +34,8 @@ pub enum ExpensiveReason {
     Alternative,
     /// No two characters in a row are the same in all matches.
     TooShort,
+    /// Its texts stand in so many lines that to search for them costs more than to search every line for the pattern.
+    TooCommon,
 }
 
 /// The literals of one expression.
@@ -61,6 +63,9 @@ const MAX_SET: usize = 4096;
 
 /// A class with more members than the ten digits is a gap.
 const MAX_CLASS: usize = 10;
+
+/// Most that a set may cost, in nanoseconds for each byte: the automaton of the rules without a literal costs two to four, for all together.
+const MOST_COST: f64 = 1.0;
 
 /// Longest text that is put together, in bytes.
 const MAX_LENGTH: usize = 64;
@@ -101,6 +106,13 @@ type Alphabet = fn(u8) -> bool;
 
 /// The cheapest set of literals that every match of an expression contains.
 pub(super) fn required(hir: &Hir) -> Result<Required, ExpensiveReason> {
+    let required = cheapest(hir)?;
+    // A set that stands nearly everywhere is no help.
+    if required.cost > MOST_COST { Err(ExpensiveReason::TooCommon) } else { Ok(required) }
+}
+
+/// The cheapest set, whatever it costs.
+pub(super) fn cheapest(hir: &Hir) -> Result<Required, ExpensiveReason> {
     let part = analyse(hir, unescaped);
     let whole = matches!(part, Part::Exact(_)) && hir.properties().look_set().is_empty();
     let texts = part.into_set().ok_or_else(|| reason(hir))?;
@@ -152,6 +164,7 @@ impl ExpensiveReason {
             Self::Escapable => "escapable",
             Self::Alternative => "alternative",
             Self::TooShort => "too_short",
+            Self::TooCommon => "too_common",
         }
     }
 }
@@ -168,6 +181,9 @@ impl fmt::Display for ExpensiveReason {
                 "one of its alternatives has no fixed text of two or more characters: make it a rule of its own or add text to it"
             }
             Self::TooShort => "no two characters in a row are the same in all matches: add some text that must be there, or a keyword",
+            Self::TooCommon => {
+                "the texts that it must hold stand in too many lines: add a longer or rarer text that must be there, or a keyword"
+            }
         })
     }
 }
