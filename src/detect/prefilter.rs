@@ -54,6 +54,10 @@ struct Target {
     rules: Vec<(RuleId, bool)>,
 }
 
+/// Most that the literals of a rule may cost, in nanoseconds for each byte, where an automaton looks at every line anyway. A single common word
+/// such as `error` stays below it.
+const MOST_COST_BESIDE: f64 = 0.2;
+
 /// KELVIN SIGN, which folds to `k`.
 const KELVIN: &[u8] = "\u{212a}".as_bytes();
 
@@ -70,8 +74,17 @@ impl Plan {
     pub(super) fn new(rules: &RuleSet) -> Self {
         let mut targets: BTreeMap<Literal, Target> = BTreeMap::new();
         let mut by_rule = Vec::with_capacity(rules.rules().len());
-        for rule in rules.rules() {
-            let by = if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
+        let mut all: Vec<Result<Option<Required>, ExpensiveReason>> = Vec::with_capacity(rules.rules().len());
+        all.extend(
+            rules.rules().iter().map(|rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) }),
+        );
+        // Where the automaton runs anyway, a further rule in it costs next to nothing.
+        let most = if all.iter().any(Result::is_err) { MOST_COST_BESIDE } else { f64::INFINITY };
+        for (rule, by) in rules.rules().iter().zip(all) {
+            let by = match by {
+                Ok(Some(required)) if required.cost > most => Err(ExpensiveReason::TooCommon),
+                by => by,
+            };
             if let Ok(Some(required)) = &by {
                 for literal in &required.literals {
                     let target = Target { length: literal.text().len(), rules: Vec::new() };
