@@ -73,6 +73,8 @@ const TRIGGERS: &[Trigger] = &[
     Trigger(b"privatekey", Group::Value),
     Trigger(b"private_key", Group::Value),
     Trigger(b"private-key", Group::Value),
+    Trigger(b"private key", Group::Value),
+    Trigger(b"account key", Group::Value),
 ];
 
 /// Rounds that a text is read in until nothing changes.

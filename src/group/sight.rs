@@ -310,6 +310,7 @@ impl Batch<'_> {
 
 /// Writes the template of a subject (the decoded message, or the raw line) into `out`. Secrets go first, so that none is in a template.
 pub fn template_of(subject: &[u8], out: &mut String) {
+    let subject = &*without_colours(subject);
     if may_hold_a_secret(subject) {
         mask(redact(&String::from_utf8_lossy(subject)).as_bytes(), out);
     } else {
@@ -320,9 +321,29 @@ pub fn template_of(subject: &[u8], out: &mut String) {
 /// The text of a subject as it is stored: UTF-8, without secrets, at most `limit` bytes.
 #[must_use]
 pub fn message_of(subject: &[u8], limit: usize) -> Arc<str> {
-    let text = String::from_utf8_lossy(subject);
+    let subject = without_colours(subject);
+    let text = String::from_utf8_lossy(&subject);
     let text = redact(&text);
     Arc::from(&text[..text.floor_char_boundary(limit)])
+}
+
+/// The text without the sequences that colour it on a terminal (`ESC [ ... m`): they may stand between the name of a secret and its value.
+fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
+    const ESCAPE: u8 = 0x1b;
+    let Some(first) = memchr::memchr(ESCAPE, text) else { return Cow::Borrowed(text) };
+    let mut plain = text[..first].to_vec();
+    let mut rest = &text[first..];
+    while let Some((&byte, after)) = rest.split_first() {
+        let end = after.strip_prefix(b"[").filter(|_| byte == ESCAPE).and_then(|inside| {
+            let parameters = inside.iter().take_while(|b| b.is_ascii_digit() || b";:".contains(b)).count();
+            inside.get(parameters).is_some_and(u8::is_ascii_alphabetic).then(|| &inside[parameters + 1..])
+        });
+        rest = end.unwrap_or_else(|| {
+            plain.push(byte);
+            after
+        });
+    }
+    Cow::Owned(plain)
 }
 
 fn empty<K, V>(map: &mut Map<K, V>) {

@@ -232,3 +232,15 @@ fn a_batch_tells_no_more_identities_apart_than_it_has_room_for() {
     assert_eq!(got.list.len(), MAX_RECORD_SOURCES + 1);
     assert_eq!(got.list.last().map(|s| (s.count, &*s.stream.workload().name)), Some((10, "fluent-bit")));
 }
+
+#[test]
+fn colours_hide_no_secret_and_make_no_event_of_their_own() {
+    let coloured = b"\x1b[36mlevel\x1b[0m=error \x1b[0;36mpassword\x1b[0m=hunter2secret \x1b[1mdone";
+    let message = message_of(coloured, 4096);
+    assert_eq!(&*message, "level=error password=<redacted> done");
+    let (mut one, mut other) = (String::new(), String::new());
+    template_of(coloured, &mut one);
+    template_of(b"level=error password=hunter2secret done", &mut other);
+    assert_eq!(one, other);
+    assert_eq!(&*without_colours(b"\x1b[ a lone \x1b and \x1b["), b"\x1b[ a lone \x1b and \x1b[".as_slice());
+}
