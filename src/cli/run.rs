@@ -26,7 +26,8 @@ pub(super) fn run(overrides: &Overrides) -> anyhow::Result<u8> {
             return Ok(INTERNAL);
         }
     };
-    greet(&app)?;
+    // Nobody may be reading; that is no reason to stop.
+    greet(&app).ok();
     Ok(app.run_until_signal())
 }
 

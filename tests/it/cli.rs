@@ -37,7 +37,7 @@ fn exit_codes_say_what_kind_of_end_it_was() {
         (&["run", "--rules", bad], 64),
         (&["run", "--config", "/nowhere.yaml"], 64),
         (&["run", "--log-level", "loud"], 64),
-        (&["scan", "--rules", bad, "-"], 64),
+        (&["scan", "--rules", bad, "-"], 1),
         (&["rules", "explain", "--line", "x", "--label", "novalue"], 64),
         (&["scan"], 64),
         (&["sacn"], 64),
