@@ -23,7 +23,7 @@ use crate::model::{Block, Refusal, SourceName, TenantId, TenantIdError, Timestam
 
 use super::Doors;
 use super::answer::Answer;
-use super::pool::{Desk, Pool, Received};
+use super::pool::{Desk, Pool};
 use super::wire::inflate::{self, Limits};
 use super::wire::json::{self, Shapes};
 use super::wire::media::{self, Coding, Form};
@@ -125,9 +125,9 @@ impl Door {
             self.desks.put(desk);
             return Err(refused);
         }
-        self.doors.metrics.read(desk.body.bytes().len());
+        self.doors.metrics.read(desk.body.len());
 
-        if desk.body.bytes().len() <= self.doors.config.large_body.bytes() {
+        if desk.body.len() <= self.doors.config.large_body.bytes() {
             return self.work(order, desk, room, None).await;
         }
         let turn = Arc::clone(&self.large).acquire_owned().await;
@@ -155,14 +155,14 @@ impl Door {
         Ok(Room::lease(&self.doors.budget, said.unwrap_or(most))?)
     }
 
-    async fn read(&self, body: Body, into: &mut Received, room: &mut Room) -> Result<(), Answer> {
+    async fn read(&self, body: Body, into: &mut Vec<u8>, room: &mut Room) -> Result<(), Answer> {
         let most = self.doors.config.max_body.bytes();
         let patience = self.doors.config.body_timeout;
         match timeout(patience.0, read_body(body, into, room.buffers(), most)).await {
             Ok(read) => read?,
             Err(_) => return Err(Answer::Refused(Refusal::Incomplete, format!("the body did not arrive within {patience}"))),
         }
-        Ok(room.set_buffers(into.bytes().len())?)
+        Ok(room.set_buffers(into.len())?)
     }
 
     /// From a body that was read to an answer. The turn of a large body ends when its lines are scanned: the disk may take its time.
@@ -221,7 +221,6 @@ impl Door {
         room: &mut Room,
     ) -> Result<(Counts, Option<RequestDigest>), DecodeError> {
         let Desk { body, inflated, scratch } = desk;
-        let body = body.bytes();
         let limits = self.limits;
         let rules = LineRules { received: order.received, max_line: self.max_line };
         // JSON is read from where it lies, everything else from the block.
@@ -290,17 +289,22 @@ fn body_too_large(most: usize) -> Answer {
     DecodeError::TooLarge { what: "the body", limit: most as u64 }.into()
 }
 
-async fn read_body(mut body: Body, into: &mut Received, expected: usize, most: usize) -> Result<(), Answer> {
+async fn read_body(mut body: Body, into: &mut Vec<u8>, expected: usize, most: usize) -> Result<(), Answer> {
+    // A chunked body has leased the most it may have, and is usually much smaller.
+    into.reserve(expected.min(MAX_RESERVE));
     while let Some(frame) = body.frame().await {
         let gone = |_| Answer::Refused(Refusal::Incomplete, "the body did not arrive".to_owned());
         let Ok(data) = frame.map_err(gone)?.into_data() else { continue };
-        if into.bytes().len() + data.len() > most {
+        if into.len() + data.len() > most {
             return Err(body_too_large(most));
         }
-        into.add(data, expected);
+        into.extend_from_slice(&data);
     }
     Ok(())
 }
+
+/// Reserved at once for a body; a larger one grows.
+const MAX_RESERVE: usize = 2 << 20;
 
 /// A batch on its way. When nobody waits for it any more, because the answer was due or the sender went away, it goes on by itself: its lines
 /// are accounted for, and when the sender comes again, it is told apart as a repeat.

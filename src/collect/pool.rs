@@ -2,8 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
-
 use crate::model::Block;
 
 use super::wire::Scratch;
@@ -32,24 +30,14 @@ struct Kept<T> {
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     /// The body as sent.
-    pub(super) body: Received,
+    pub(super) body: Vec<u8>,
     /// The body between two decompressions, or as JSON text.
     pub(super) inflated: Vec<u8>,
     pub(super) scratch: Scratch,
 }
 
-/// A body as it arrives. One that comes in a single piece is kept as it came; pieces are put together.
-#[derive(Debug, Default)]
-pub(super) struct Received {
-    whole: Bytes,
-    pieces: Vec<u8>,
-}
-
 /// One value that holds more is not kept: usual batches need about 1 MiB, and memory of a rare large one must not stay for ever.
 const MAX_KEPT: usize = 4 << 20;
-
-/// Reserved at once for a body in pieces; a larger one grows.
-const MAX_RESERVE: usize = 2 << 20;
 
 /// All kept values of a kind together. Under full load with more connections than this is for, the rest is allocated anew.
 const MAX_KEPT_TOGETHER: usize = 24 << 20;
@@ -92,34 +80,12 @@ impl Reusable for Block {
 
 impl Reusable for Desk {
     fn memory(&self) -> usize {
-        self.body.pieces.capacity() + self.inflated.capacity() + self.scratch.memory()
+        self.body.capacity() + self.inflated.capacity() + self.scratch.memory()
     }
 
     fn reset(&mut self) {
-        self.body.whole = Bytes::new();
-        self.body.pieces.clear();
+        self.body.clear();
         self.inflated.clear();
-    }
-}
-
-impl Received {
-    /// Adds a piece. `expected` is what the body is said to hold in all.
-    pub(super) fn add(&mut self, piece: Bytes, expected: usize) {
-        if self.bytes().is_empty() {
-            self.whole = piece;
-            return;
-        }
-        if !self.whole.is_empty() {
-            // A chunked body has leased the most it may have, and is usually much smaller.
-            self.pieces.reserve(expected.min(MAX_RESERVE));
-            self.pieces.extend_from_slice(&std::mem::take(&mut self.whole));
-        }
-        self.pieces.extend_from_slice(&piece);
-    }
-
-    /// What has arrived.
-    pub(super) fn bytes(&self) -> &[u8] {
-        if self.whole.is_empty() { &self.pieces } else { &self.whole }
     }
 }
 
@@ -143,20 +109,5 @@ mod tests {
         assert_eq!(kept, MAX_KEPT_TOGETHER / MAX_KEPT);
         pool.put(block(10));
         assert_eq!(pool.take().memory(), 10, "what was taken out makes room again");
-    }
-
-    #[test]
-    fn a_body_in_one_piece_is_kept_as_it_came_and_pieces_are_put_together() {
-        let mut body = Received::default();
-        assert_eq!(body.bytes(), b"");
-        let whole = Bytes::from_static(b"whole");
-        body.add(whole.clone(), 5);
-        assert_eq!(body.bytes().as_ptr(), whole.as_ptr());
-        body.add(Bytes::from_static(b" and"), 5);
-        body.add(Bytes::from_static(b" more"), 5);
-        assert_eq!(body.bytes(), b"whole and more");
-        let mut desk = Desk { body, ..Desk::default() };
-        desk.reset();
-        assert_eq!(desk.body.bytes(), b"");
     }
 }
