@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Block, Generation, Hit, Labels, Line, Priority, RuleId, RuleName, Stream, TenantId, Timestamp};
-use crate::rules::{Remediation, Rule, RuleSet, Samples, Selector};
+use crate::model::{Block, Generation, Hit, Labels, Line, Priority, RuleId, Stream, TenantId, Timestamp};
+use crate::rules::{Rule, RuleSet};
 
 use super::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, sight};
 
@@ -14,25 +14,12 @@ pub(super) const START: i64 = 1_700_000_000;
 
 pub(super) fn rule(name: &str, count: u64, window_secs: u64) -> Rule {
     Rule {
-        id: RuleId(0),
-        name: RuleName::new(name),
-        formerly: Vec::new(),
-        description: None,
-        runbook: None,
         priority: Priority::P2,
         pattern: None,
-        keywords: None,
-        keyword_list: Vec::new(),
-        exclude: Vec::new(),
-        selector: Selector::default(),
-        continues: false,
         count,
         window: Duration::from_secs(window_secs),
         by: vec![crate::rules::CountBy::Workload],
-        remediation: Remediation { action: "none".into(), params: BTreeMap::new(), cooldown: Duration::ZERO },
-        samples: Samples::default(),
-        file: "test.yaml".into(),
-        line: 1,
+        ..Rule::for_test(name, "x")
     }
 }
 

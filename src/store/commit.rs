@@ -15,7 +15,7 @@ use super::row::{labels_to_json, nanos, to_i64};
 use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, windows};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
-/// log soon writes over itself, which spares each sync the file system's own journal.
+/// log soon writes over itself instead of growing. What this gains was not measured by itself.
 const CHECKPOINT_PAGES: i32 = 1_000;
 
 /// One transaction's worth of change.
