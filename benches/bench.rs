@@ -3,7 +3,8 @@
 //! CPU time is of all threads of the measured process, the store's included. The cases of a group are taken in turns, several rounds, and the
 //! middle round counts, because the machine is shared. A case whose lines or hits are not the expected numbers is an error.
 //!
-//! `cargo bench -- NAME` measures only the groups whose name contains NAME.
+//! `cargo bench -- NAME` measures only the groups whose name contains NAME. `--made` takes the made-up lines also where the labelled logs are.
+//! `--write FOLDER` measures nothing and writes each case's rules and lines, for `count.py`.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -21,6 +22,7 @@ mod requests;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 
@@ -107,9 +109,34 @@ struct Ratio {
     at_most: Option<f64>,
 }
 
+/// What the command line asks for.
+#[derive(Default)]
+struct Asked {
+    /// Part of the name of the groups to measure.
+    filter: String,
+    /// Where to write the input instead of measuring.
+    write: Option<std::path::PathBuf>,
+}
+
+impl Asked {
+    fn read() -> Self {
+        let mut asked = Self::default();
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                // What `cargo bench` passes.
+                "--bench" => {}
+                "--made" => corpus::MADE_ONLY.store(true, Ordering::Relaxed),
+                "--write" => asked.write = Some(args.next().expect("--write needs a folder").into()),
+                name => name.clone_into(&mut asked.filter),
+            }
+        }
+        asked
+    }
+}
+
 fn main() -> ExitCode {
-    // `cargo bench` passes --bench; anything else is a filter.
-    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
+    let Asked { filter, write } = Asked::read();
     let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/definitions"))
         .expect("the definitions")
         .map(|entry| entry.expect("a readable entry").path())
@@ -120,9 +147,17 @@ fn main() -> ExitCode {
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a readable file");
         let definitions: Definitions = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        if definitions.group.contains(&filter) {
+        if !definitions.group.contains(&filter) {
+            continue;
+        }
+        if let Some(folder) = &write {
+            definitions.cases.iter().for_each(|case| models::write_input(case, definitions.megabytes, folder));
+        } else {
             wrong += run(&definitions, &mut reached);
         }
+    }
+    if write.is_some() {
+        return ExitCode::SUCCESS;
     }
     println!("\n{} of {} targets reached", reached.iter().filter(|reached| **reached).count(), reached.len());
     // A missed target is printed and not an error: the machine may be busy. A wrong count is one.

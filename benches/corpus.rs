@@ -11,6 +11,7 @@
 
 use std::fmt::Write;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RULES: &str = include_str!("data/rules.yaml");
 const LINES: &str = include_str!("data/lines.txt");
@@ -24,6 +25,9 @@ const NAMESPACES: [&str; 6] = ["shop", "platform", "data", "edge", "internal", "
 const USERS: [&str; 6] = ["alice", "deploy", "svc-backup", "jenkins", "operator", "mallory"];
 
 static SERVICE_LIST: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| SERVICES.lines().filter_map(|line| line.split_once(' ')).collect());
+
+/// Asks for made lines also where the labelled logs are.
+pub static MADE_ONLY: AtomicBool = AtomicBool::new(false);
 
 /// One line in so many reports a fault.
 const FAULT_EVERY: usize = 200;
@@ -134,7 +138,7 @@ impl Source {
             .flat_map(|text| String::from_utf8_lossy(&text).lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>())
             .filter(|line| !line.is_empty() && !HAND_WRITTEN.is_match(line) && !names_an_error(line))
             .collect();
-        if quiet.is_empty() {
+        if quiet.is_empty() || MADE_ONLY.load(Ordering::Relaxed) {
             Self { name: "made", quiet: LINES.lines().map(str::to_owned).collect() }
         } else {
             Self { name: "loghub", quiet }

@@ -93,6 +93,21 @@ fn rule_text(case: &Case) -> String {
     if case.hostile { corpus::hostile_rules() } else { corpus::rules(case.rules) }
 }
 
+/// Writes what a case measures with: `rules-N.yaml` and `lines-M.log`, once where cases share them.
+pub fn write_input(case: &Case, megabytes: usize, folder: &std::path::Path) {
+    std::fs::create_dir_all(folder).expect("a writable folder");
+    let rules = if case.hostile { "hostile".to_owned() } else { case.rules.to_string() };
+    let lines_of = if case.model == Model::Storm { "storm" } else { source().name };
+    let rules = folder.join(format!("rules-{rules}.yaml"));
+    let text = folder.join(format!("lines-{lines_of}-{megabytes}.log"));
+    if !case.hits.is_empty() && !rules.exists() {
+        std::fs::write(rules, rule_text(case)).expect("a writable folder");
+    }
+    if !case.hits.is_empty() && !text.exists() {
+        std::fs::write(text, lines(case, megabytes).join("\n")).expect("a writable folder");
+    }
+}
+
 /// A configuration on free ports with the case's rules and a store of its own in `folder`.
 fn config(case: &Case, folder: &std::path::Path) -> Config {
     let rules = folder.join("rules.yaml");
