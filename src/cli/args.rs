@@ -152,7 +152,7 @@ pub(super) enum RulesCommand {
         #[arg(long = "label", value_name = "NAME=VALUE")]
         labels: Vec<String>,
     },
-    /// List the rules in force.
+    /// List the rules of the files, disabled ones marked.
     List {
         /// Say which rules are expensive, and why.
         #[arg(long)]

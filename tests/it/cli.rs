@@ -143,7 +143,24 @@ fn list_names_what_is_expensive_and_the_literals_of_the_rest() {
     let line = |name: &str| listed.out.lines().find(|line| line.contains(name)).expect("the rule").to_owned();
     assert!(line("dear").contains("expensive: "), "{}", listed.out);
     assert!(line("cheap").contains("broken pipe"), "{}", listed.out);
-    assert_eq!(run(&["rules", "list", "--rules", DEFAULT_RULES]).out.lines().filter(|line| line.starts_with('P')).count(), 14);
+    let pack = run(&["rules", "list", "--rules", DEFAULT_RULES]).out;
+    let disabled: Vec<&str> = pack.lines().filter(|line| line.contains(" disabled ")).collect();
+    assert_eq!((pack.lines().count(), disabled.len()), (15, 1), "{pack}");
+}
+
+#[test]
+fn a_disabled_rule_is_listed_and_marked_and_costs_nothing() {
+    let (_folder, file) = rule_file(
+        "rules:\n  - {name: quiet, priority: P1, match: {pattern: '[0-9]+'}, enabled: false, description: counts}\n  \
+         - {name: loud, priority: P1, match: {pattern: broken pipe}}\n",
+    );
+    for cost in [&[][..], &["--cost"]] {
+        let listed = run(&[&["rules", "list", "--rules", text(&file)], cost].concat());
+        let lines: Vec<&str> = listed.out.lines().collect();
+        assert_eq!((listed.code, lines.len()), (Some(0), 2), "{}", listed.err);
+        assert!(lines[0].starts_with("P1  quiet ") && lines[0].contains(" disabled ") && lines[0].ends_with("counts"), "{}", lines[0]);
+        assert!(lines[1].starts_with("P1  loud ") && lines[1].contains(" at once "), "{}", lines[1]);
+    }
 }
 
 /// A running program with keys, and lines that were pushed to it.
