@@ -9,6 +9,10 @@ const PAGE_SIZE: usize = 20;
 /// Most events on a page.
 const MAX_PAGE_SIZE: usize = 100;
 
+/// Every parameter.
+const PARAMETERS: [&str; 12] =
+    ["page", "pageSize", "page_size", "namespace", "pod", "search", "priority", "rule", "tenant", "state", "since", "include_pending"];
+
 /// What `GET /api/errors` was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
@@ -19,28 +23,33 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Reads the parameters; empty ones count as missing and unknown ones are ignored.
+    /// Reads the parameters; empty ones count as missing. What is wrong with one is told: a list that leaves a filter out, because its name
+    /// or value was misspelt, looks like an answer and is none.
     ///
-    /// COMPAT: pages, page sizes and priorities that make no sense fall back to their defaults (contracts A.7). Our own parameters do not.
+    /// COMPAT: pages and page sizes that are out of range fall back to their defaults (contracts A.7).
     pub(super) fn read(parameters: &[(String, String)], now: Timestamp) -> Result<Self, String> {
         let mut listing = Self { page: 1, page_size: PAGE_SIZE, ..Self::default() };
         let filter = &mut listing.filter;
-        for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        for (name, value) in parameters {
+            if value.is_empty() && PARAMETERS.contains(&name.as_str()) {
+                continue;
+            }
             match name.as_str() {
-                "page" => listing.page = value.parse().unwrap_or(1).max(1),
+                "page" => listing.page = usize::try_from(number(name, value)?).unwrap_or(1).max(1),
                 "pageSize" | "page_size" => {
-                    listing.page_size = value.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).unwrap_or(PAGE_SIZE);
+                    let size = usize::try_from(number(name, value)?).ok();
+                    listing.page_size = size.filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).unwrap_or(PAGE_SIZE);
                 }
                 "namespace" => filter.namespace = Some(value.clone()),
                 "pod" => filter.pod = Some(value.clone()),
                 "search" => filter.search = Some(value.clone()),
-                "priority" => filter.priority = value.parse::<Priority>().ok(),
+                "priority" => filter.priority = Some(value.parse::<Priority>().map_err(|error| format!("priority: {error}"))?),
                 "rule" => filter.rule = Some(RuleName::new(value)),
                 "tenant" => filter.tenant = Some(TenantId::parse(value).map_err(|error| format!("tenant: {error}"))?),
                 "state" => filter.state = Some(state(value)?),
                 "since" => filter.since = Some(since(value, now)?),
                 "include_pending" => filter.with_pending = flag(name, value)?,
-                _ => {}
+                _ => return Err(format!("{name:?} is no parameter of this list: it has {}", PARAMETERS.join(", "))),
             }
         }
         Ok(listing)
@@ -55,6 +64,11 @@ impl Listing {
 fn state(text: &str) -> Result<EventState, String> {
     let found = EventState::ALL.into_iter().find(|state| state.as_str() == text);
     found.ok_or_else(|| format!("state: {text:?} is none: write pending, firing or resolved"))
+}
+
+/// Wide enough that whatever a caller may count with is out of range and not wrong.
+fn number(name: &str, text: &str) -> Result<i128, String> {
+    text.parse().map_err(|_| format!("{name}: {text:?} is no whole number"))
 }
 
 /// A point in time, or how long ago it was.
@@ -86,11 +100,11 @@ mod tests {
         let cases = [
             ("page", "0", (1, 20)),
             ("page", "-3", (1, 20)),
-            ("page", "x", (1, 20)),
             ("page", "7", (7, 20)),
             ("pageSize", "100", (1, 100)),
             ("pageSize", "101", (1, 20)),
             ("pageSize", "0", (1, 20)),
+            ("pageSize", "-1", (1, 20)),
             ("pageSize", "1", (1, 1)),
             ("page_size", "50", (1, 50)),
             ("page_size", "", (1, 20)),
@@ -115,7 +129,6 @@ mod tests {
             ("state", "pending"),
             ("since", "1h"),
             ("include_pending", "true"),
-            ("unknown", "x"),
         ];
         let expected = EventFilter {
             tenant: TenantId::parse("team-a").ok(),
@@ -129,10 +142,29 @@ mod tests {
             search: Some("Oom".to_owned()),
         };
         assert_eq!(read(&all).expect("valid").filter, expected);
-        assert_eq!(read(&[("priority", "P9")]).expect("ignored").filter, EventFilter::default());
         assert_eq!(read(&[("since", "1970-01-01T00:00:05Z")]).expect("valid").filter.since, Some(Timestamp::from_parts(5, 0)));
-        for (name, value) in [("tenant", "a|b"), ("state", "open"), ("since", "yesterday"), ("include_pending", "maybe")] {
-            assert!(read(&[(name, value)]).expect_err(value).starts_with(name));
+        for name in PARAMETERS {
+            assert_eq!(read(&[(name, "")]).expect(name), read(&[]).expect("nothing"), "{name} without a value");
+            assert!(!read(&[(name, "1")]).is_err_and(|told| told.contains("no parameter")), "{name} is read");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_what_does() {
+        let cases = [
+            ("page", "x", "page: \"x\" is no whole number"),
+            ("page_size", "1.5", "page_size: \"1.5\" is no whole number"),
+            ("priority", "P7", "priority: \"P7\" is no priority: write P1, P2, P3 or P4 (or critical, high, medium, low)"),
+            ("tenant", "a|b", "tenant: several tenants"),
+            ("state", "open", "state: \"open\" is none: write pending, firing or resolved"),
+            ("since", "yesterday", "since: \"yesterday\" is neither an RFC 3339 time such as"),
+            ("include_pending", "maybe", "include_pending: \"maybe\" is neither true nor false"),
+            ("colour", "red", "\"colour\" is no parameter of this list: it has page, pageSize,"),
+            ("Namespace", "", "\"Namespace\" is no parameter of this list"),
+        ];
+        for (name, value, expected) in cases {
+            let told = read(&[(name, value)]).expect_err(value);
+            assert!(told.starts_with(expected), "{name}={value}: {told}");
         }
     }
 }
