@@ -12,6 +12,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use crate::app::{self, Overrides};
 use crate::model::EventState;
 use crate::proto::v1;
+use crate::serve::convert;
 
 use super::args::{EventFormat, EventsArgs};
 use super::output::printable;
@@ -179,10 +180,9 @@ fn state(event: &v1::ErrorEvent) -> &'static str {
 /// The parts of an update that a script needs.
 fn update_json(update: &v1::EventUpdate, event: &v1::ErrorEvent) -> Value {
     let workload = event.workload.clone().unwrap_or_default();
-    let kind = if update.kind == v1::Kind::Count as i32 { "count" } else { "transition" };
     serde_json::json!({
         "seq": update.seq,
-        "kind": kind,
+        "type": convert::type_name(update),
         "id": event.id,
         "fingerprint": event.fingerprint,
         "tenant": event.tenant,

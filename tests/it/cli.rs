@@ -249,7 +249,7 @@ fn events_follows_from_a_sequence_number_and_goes_on() {
     child.kill().expect("it runs");
     child.wait().expect("it ends");
     assert_eq!([&first["rule_name"], &second["rule_name"]], ["panic", "oom-killed"]);
-    assert_eq!([&first["state"], &first["kind"]], ["firing", "transition"]);
+    assert_eq!([&first["state"], &first["type"]], ["firing", "error.detected"]);
     assert!(first["seq"].as_u64() < second["seq"].as_u64());
 }
 
