@@ -132,6 +132,10 @@ pub(super) struct EventsArgs {
     pub(super) pending: bool,
 
     /// How to write them.
+    ///
+    /// As JSON, each line is an event as `GET /api/errors` lists it. With --follow each line is a change, {"seq": its place in the feed,
+    /// "type": what happened, "at": when, "error": the event as it was then}, where "type" is error.detected, error.reappeared,
+    /// error.resolved, error.pending or error.counted.
     #[arg(long, value_enum, default_value_t = EventFormat::Text)]
     pub(super) format: EventFormat,
 }
@@ -187,9 +191,9 @@ pub(super) enum Format {
 /// Output of `events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum EventFormat {
-    /// A line for each event.
+    /// A line for each event or change.
     Text,
-    /// A JSON object for each event.
+    /// A JSON object for each event or change.
     Json,
 }
 

@@ -12,7 +12,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use crate::app::{self, Overrides};
 use crate::model::EventState;
 use crate::proto::v1;
-use crate::serve::convert;
+use crate::serve::{EventJson, convert};
 
 use super::args::{EventFormat, EventsArgs};
 use super::output::printable;
@@ -177,27 +177,13 @@ fn state(event: &v1::ErrorEvent) -> &'static str {
     u8::try_from(event.state).ok().and_then(EventState::from_code).map_or("", EventState::as_str)
 }
 
-/// The parts of an update that a script needs.
+/// What happened, and to the object that a list shows.
 fn update_json(update: &v1::EventUpdate, event: &v1::ErrorEvent) -> Value {
-    let workload = event.workload.clone().unwrap_or_default();
     serde_json::json!({
         "seq": update.seq,
         "type": convert::type_name(update),
-        "id": event.id,
-        "fingerprint": event.fingerprint,
-        "tenant": event.tenant,
-        "cluster": event.cluster,
-        "namespace": workload.namespace,
-        "workload": workload.name,
-        "pod": workload.pod,
-        "container": workload.container,
-        "rule_name": event.rule,
-        "priority": format!("P{}", event.priority),
-        "state": state(event),
-        "count": event.count,
-        "template": event.template,
-        "message": event.message,
-        "labels": event.labels,
+        "at": update.at.as_ref().map(|at| convert::time(at).to_string()),
+        "error": EventJson::from(event),
     })
 }
 

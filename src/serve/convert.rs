@@ -62,6 +62,12 @@ pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as i32 }
 }
 
+/// The inverse of [`timestamp`].
+#[must_use]
+pub fn time(at: &prost_types::Timestamp) -> Timestamp {
+    Timestamp::from_parts(at.seconds, at.nanos)
+}
+
 /// How urgent.
 #[must_use]
 pub fn priority(priority: Priority) -> v1::Priority {
@@ -149,5 +155,8 @@ mod tests {
     #[test]
     fn a_time_before_1970_has_positive_nanos() {
         assert_eq!(timestamp(Timestamp(-1)), prost_types::Timestamp { seconds: -1, nanos: 999_999_999 });
+        for at in [Timestamp(-1), Timestamp(0), Timestamp(1_767_225_600_000_000_001)] {
+            assert_eq!(time(&timestamp(at)), at);
+        }
     }
 }

@@ -248,8 +248,15 @@ fn events_follows_from_a_sequence_number_and_goes_on() {
     let second = next();
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    assert_eq!([&first["rule_name"], &second["rule_name"]], ["panic", "oom-killed"]);
-    assert_eq!([&first["state"], &first["type"]], ["firing", "error.detected"]);
+    assert_eq!([&first["error"]["rule_name"], &second["error"]["rule_name"]], ["panic", "oom-killed"]);
+    assert_eq!([&first["error"]["state"], &first["type"]], ["firing", "error.detected"]);
+    assert!(first["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{first}");
+    let mut followed = [first["error"].clone(), second["error"].clone()];
+    let mut listed = busy.events(&["--format", "json"]).json();
+    for events in [&mut followed[..], &mut listed] {
+        events.sort_by_key(|event| event["rule_name"].to_string());
+    }
+    assert_eq!(followed[..], listed, "an event is the same object in the list and in the feed");
     assert!(first["seq"].as_u64() < second["seq"].as_u64());
 }
 
