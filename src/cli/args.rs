@@ -96,6 +96,9 @@ pub(super) struct ScanArgs {
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// Stay and print every change as it is committed.
+    ///
+    /// A server that goes away is tried again until it is back, and the changes go on after the last one that was printed: none is missed
+    /// or printed twice. It ends when the server refuses for good: the key is not allowed to read, or the place is no longer kept.
     #[arg(long, short)]
     pub(super) follow: bool,
 
