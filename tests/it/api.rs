@@ -106,6 +106,32 @@ async fn events_are_listed_by_urgency_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn a_walk_before_each_pages_last_event_sees_all_once_whatever_is_hit_or_born_meanwhile() {
+    let mut served = serve(ServeConfig::default()).await;
+    let ids: Vec<String> = (0..7).map(|n| served.open(Draft { message: format!("{n}"), ..Draft::default() }).to_string()).collect();
+    let (mut seen, mut query, mut pages) = (Vec::new(), "order=newest".to_owned(), 0);
+    loop {
+        let (status, body) = get(&served, &format!("/api/errors?page_size=2&{query}")).await;
+        assert_eq!((status, body["total"].as_u64()), (StatusCode::OK, Some(7 + pages)), "{body}");
+        seen.extend(body["errors"].as_array().expect("a list").iter().map(|event| event["id"].as_str().expect("an id").to_owned()));
+        pages += 1;
+        // A new event, and a hit of one that was not shown: by urgency both would stand on the first page now.
+        served.open(Draft::default());
+        served.count(1, 3 + pages);
+        match body["next"].as_str() {
+            Some(next) => query = format!("before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((pages, seen), (4, ids.into_iter().rev().collect()));
+    let (_, body) = get(&served, "/api/errors?page_size=2").await;
+    assert!(body["next"].is_null(), "numbered pages have no cursor: {body}");
+    for query in ["before=17", "order=oldest", "order=newest&page=2"] {
+        assert_eq!(get(&served, &format!("/api/errors?{query}")).await.0, StatusCode::BAD_REQUEST, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_has_all_its_members_and_an_unknown_one_is_not_found() {
     let mut served = serve(ServeConfig::default()).await;
     let id = served.open(Draft::default());

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -193,7 +194,11 @@ fn busy_with(api: impl FnOnce(&Path) -> String) -> Busy {
 impl Busy {
     fn push(&self, namespace: &str, pod: &str, lines: &[&str]) {
         let values: Vec<Value> = lines.iter().map(|line| json!(["0", line])).collect();
-        let body = json!({"streams": [{"stream": {"namespace": namespace, "pod": pod, "container": pod}, "values": values}]});
+        self.push_streams(&[json!({"stream": {"namespace": namespace, "pod": pod, "container": pod}, "values": values})]);
+    }
+
+    fn push_streams(&self, streams: &[Value]) {
+        let body = json!({"streams": streams});
         let url = format!("{}/loki/api/v1/push", self.running.ingest);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let answer = runtime.block_on(async {
@@ -232,6 +237,37 @@ fn events_lists_what_a_running_process_found_and_filters_it() {
     let shown = busy.events(&[]);
     assert!(shown.out.lines().any(|line| line.contains("shop/api") && line.contains("panic")), "{}", shown.out);
     assert_eq!(busy.events(&["--priority", "P7"]).code, Some(64));
+}
+
+#[test]
+fn events_lists_every_event_once_while_more_come() {
+    let busy = busy();
+    let stream = |namespace: String, line: &str| json!({"stream": {"namespace": namespace, "pod": "api-0"}, "values": [["0", line]]});
+    let lines = ["panic: runtime error: x", "dial tcp 10.0.0.1:80: connect: connection refused"];
+    let first: Vec<Value> = (0..250).map(|n| stream(format!("first-{n:03}"), lines[n % 2])).collect();
+    busy.push_streams(&first);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Each push moves all events to the front, and adds one.
+        scope.spawn(|| {
+            let later = (0..).map(|n| stream(format!("later-{n}"), lines[n % 2])).take_while(|_| !done.load(Ordering::Acquire));
+            later.for_each(|later| busy.push_streams(&[&first[..], &[later]].concat()));
+        });
+        let rounds: Vec<_> = (0..3).map(|_| busy.events(&["--format", "json"])).collect();
+        done.store(true, Ordering::Release);
+        for round in rounds {
+            assert_eq!(round.code, Some(0), "{}", round.err);
+            let events = round.json();
+            let priorities: Vec<&str> = events.iter().filter_map(|event| event["priority"].as_str()).collect();
+            assert!(priorities.is_sorted() && priorities.len() == events.len(), "{priorities:?}");
+            let mut names: Vec<&str> = events.iter().filter_map(|event| event["namespace"].as_str()).collect();
+            names.sort_unstable();
+            let expected: Vec<String> = (0..250).map(|n| format!("first-{n:03}")).collect();
+            assert_eq!(names.iter().filter(|name| name.starts_with("first")).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+            names.dedup();
+            assert_eq!(names.len(), events.len(), "no event is listed twice");
+        }
+    });
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! `events`: what there is.
+//!
+//! The pages of the API are walked in order of birth, which nothing changes, and sorted here: by urgency, a hit between two pages would move
+//! an event to a page that was read already, or show it twice. So every event is listed once that is there all the while.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use anyhow::{Context, bail};
@@ -8,6 +12,7 @@ use serde_json::Value;
 use super::PATIENCE;
 use crate::cli::args::{EventFormat, EventsArgs};
 use crate::cli::output::printable;
+use crate::model::Timestamp;
 
 /// Events that one answer of the API holds.
 const PAGE: &str = "100";
@@ -19,11 +24,12 @@ pub(super) async fn list(server: &str, key: Option<&str>, authority: Option<Vec<
         http = http.tls_certs_merge([reqwest::Certificate::from_pem(&pem).context("the file of --ca-file is no PEM certificate")?]);
     }
     let http = http.build()?;
-    let mut page = 1_u64;
-    let mut listed = 0;
+    let mut events: Vec<Value> = Vec::new();
+    let mut before = None;
     loop {
-        let mut query: Vec<(&str, String)> = vec![("page", page.to_string()), ("page_size", PAGE.to_owned())];
+        let mut query: Vec<(&str, String)> = vec![("order", "newest".to_owned()), ("page_size", PAGE.to_owned())];
         let filters = [
+            ("before", before),
             ("namespace", args.namespace.clone()),
             ("rule", args.rule.clone()),
             ("priority", args.priority.map(|priority| priority.to_string())),
@@ -38,18 +44,27 @@ pub(super) async fn list(server: &str, key: Option<&str>, authority: Option<Vec<
         if !answer.status().is_success() {
             bail!("{server} answered {}: {}", answer.status(), answer.text().await.unwrap_or_default().trim());
         }
-        let answer: Value = answer.json().await.context("the answer is no JSON: is this the API of kube-sentinel?")?;
-        let events = answer["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut out = io::stdout().lock();
-        for event in events {
-            write_listed(&mut out, event, args.format)?;
+        let mut answer: Value = answer.json().await.context("the answer is no JSON: is this the API of kube-sentinel?")?;
+        if let Some(Value::Array(page)) = answer.get_mut("errors").map(Value::take) {
+            events.extend(page);
         }
-        listed += events.len() as u64;
-        if events.is_empty() || listed >= answer["total"].as_u64().unwrap_or(0) {
-            return Ok(());
+        before = answer["next"].as_str().map(str::to_owned);
+        if before.is_none() {
+            break;
         }
-        page += 1;
     }
+    events.sort_by_cached_key(urgency);
+    let mut out = io::stdout().lock();
+    for event in &events {
+        write_listed(&mut out, event, args.format)?;
+    }
+    Ok(())
+}
+
+/// The most urgent first, then the last hit first, then the last born first: as the API sorts numbered pages.
+fn urgency(event: &Value) -> impl Ord + use<> {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    (text("priority").to_owned(), Reverse((Timestamp::parse(text("last_seen")).ok(), text("id").to_owned())))
 }
 
 fn write_listed(out: &mut impl Write, event: &Value, format: EventFormat) -> io::Result<()> {

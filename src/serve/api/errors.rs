@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::query::Listing;
+use super::query::{Listing, Order};
 use super::{Api, ApiError};
 use crate::model::{ErrorEvent, EventId, EventState, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
@@ -25,6 +25,9 @@ pub(super) struct List {
     #[serde(rename = "pageSize")]
     page_size_as_before: usize,
     page_size: usize,
+    /// With `order=newest`: what to ask for as `before` to get the next page. Missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// `GET /api/errors/{id}`.
@@ -76,13 +79,21 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
     let listing = Listing::read(&parameters, api.0.handles.clock.now()).map_err(ApiError::bad_request)?;
     let window = listing.window();
     let filter = listing.filter;
-    let found = api.read(move |store| store.list(&filter, window)).await?;
+    let order = listing.order;
+    let found = api
+        .read(move |store| match order {
+            Order::Urgency => store.list(&filter, window),
+            Order::Newest(before) => store.list_newest(&filter, before, window.limit),
+        })
+        .await?;
+    let goes_on = found.more && order != Order::Urgency;
     Ok(Json(List {
         errors: found.events.iter().map(Event::from).collect(),
         total: found.total,
         page: listing.page,
         page_size_as_before: listing.page_size,
         page_size: listing.page_size,
+        next: found.events.last().filter(|_| goes_on).map(|event| event.id.to_string()),
     }))
 }
 

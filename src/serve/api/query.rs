@@ -1,6 +1,6 @@
 //! Parameters of a list.
 
-use crate::model::{EventState, Priority, RuleName, Span, TenantId, Timestamp};
+use crate::model::{EventId, EventState, Priority, RuleName, Span, TenantId, Timestamp};
 use crate::store::{EventFilter, Page};
 
 /// Events on a page when nobody asks for a number, or for one out of range.
@@ -10,16 +10,41 @@ const PAGE_SIZE: usize = 20;
 const MAX_PAGE_SIZE: usize = 100;
 
 /// Every parameter.
-const PARAMETERS: [&str; 12] =
-    ["page", "pageSize", "page_size", "namespace", "pod", "search", "priority", "rule", "tenant", "state", "since", "include_pending"];
+const PARAMETERS: [&str; 14] = [
+    "page",
+    "pageSize",
+    "page_size",
+    "namespace",
+    "pod",
+    "search",
+    "priority",
+    "rule",
+    "tenant",
+    "state",
+    "since",
+    "include_pending",
+    "order",
+    "before",
+];
 
 /// What `GET /api/errors` was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) filter: EventFilter,
+    pub(super) order: Order,
     /// From 1.
     pub(super) page: usize,
     pub(super) page_size: usize,
+}
+
+/// The order of a list, and how far it was read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The most urgent first, in numbered pages. Hits move events from page to page.
+    #[default]
+    Urgency,
+    /// The last born first, born before that event where one is given. Nothing moves.
+    Newest(Option<EventId>),
 }
 
 impl Listing {
@@ -30,6 +55,7 @@ impl Listing {
     pub(super) fn read(parameters: &[(String, String)], now: Timestamp) -> Result<Self, String> {
         let mut listing = Self { page: 1, page_size: PAGE_SIZE, ..Self::default() };
         let filter = &mut listing.filter;
+        let (mut newest, mut before) = (None, None);
         for (name, value) in parameters {
             if value.is_empty() && PARAMETERS.contains(&name.as_str()) {
                 continue;
@@ -49,8 +75,21 @@ impl Listing {
                 "state" => filter.state = Some(state(value)?),
                 "since" => filter.since = Some(since(value, now)?),
                 "include_pending" => filter.with_pending = flag(name, value)?,
+                "order" => newest = Some(is_newest(value)?),
+                "before" => {
+                    let id = EventId::parse(value);
+                    before = Some(id.ok_or_else(|| format!("before: {value:?} is no id: write the `next` of the page before this one"))?);
+                }
                 _ => return Err(format!("{name:?} is no parameter of this list: it has {}", PARAMETERS.join(", "))),
             }
+        }
+        listing.order = match (newest, before) {
+            (Some(false), Some(_)) => return Err("before: goes with order=newest only: in order of urgency events move".to_owned()),
+            (Some(true), _) | (None, Some(_)) => Order::Newest(before),
+            (Some(false) | None, None) => Order::Urgency,
+        };
+        if listing.order != Order::Urgency && listing.page != 1 {
+            return Err("page: goes with order=urgency only: write before= with the `next` of the page before this one".to_owned());
         }
         Ok(listing)
     }
@@ -64,6 +103,14 @@ impl Listing {
 fn state(text: &str) -> Result<EventState, String> {
     let found = EventState::ALL.into_iter().find(|state| state.as_str() == text);
     found.ok_or_else(|| format!("state: {text:?} is none: write pending, firing or resolved"))
+}
+
+fn is_newest(text: &str) -> Result<bool, String> {
+    match text {
+        "newest" => Ok(true),
+        "urgency" => Ok(false),
+        _ => Err(format!("order: {text:?} is none: write urgency or newest")),
+    }
 }
 
 /// Wide enough that whatever a caller may count with is out of range and not wrong.
@@ -159,6 +206,8 @@ mod tests {
             ("state", "open", "state: \"open\" is none: write pending, firing or resolved"),
             ("since", "yesterday", "since: \"yesterday\" is neither an RFC 3339 time such as"),
             ("include_pending", "maybe", "include_pending: \"maybe\" is neither true nor false"),
+            ("order", "oldest", "order: \"oldest\" is none: write urgency or newest"),
+            ("before", "17", "before: \"17\" is no id: write the `next`"),
             ("colour", "red", "\"colour\" is no parameter of this list: it has page, pageSize,"),
             ("Namespace", "", "\"Namespace\" is no parameter of this list"),
         ];
@@ -166,5 +215,19 @@ mod tests {
             let told = read(&[(name, value)]).expect_err(value);
             assert!(told.starts_with(expected), "{name}={value}: {told}");
         }
+    }
+
+    #[test]
+    fn a_cursor_goes_with_the_order_that_stands_still() {
+        let id = EventId::new(Timestamp::from_parts(1, 0), 7);
+        let text = id.to_string();
+        let order = |pairs: &[(&str, &str)]| read(pairs).map(|listing| listing.order);
+        assert_eq!(order(&[]), Ok(Order::Urgency));
+        assert_eq!(order(&[("order", "urgency"), ("page", "2")]), Ok(Order::Urgency));
+        assert_eq!(order(&[("order", "newest")]), Ok(Order::Newest(None)));
+        assert_eq!(order(&[("before", &text), ("order", "newest"), ("page", "1")]), Ok(Order::Newest(Some(id))));
+        assert_eq!(order(&[("before", &text)]), Ok(Order::Newest(Some(id))));
+        assert!(order(&[("before", &text), ("order", "urgency")]).is_err_and(|told| told.starts_with("before: ")));
+        assert!(order(&[("before", &text), ("page", "2")]).is_err_and(|told| told.starts_with("page: ")));
     }
 }
