@@ -61,9 +61,9 @@ impl Listing {
                 continue;
             }
             match name.as_str() {
-                "page" => listing.page = usize::try_from(number(name, value)?).unwrap_or(1).max(1),
+                "page" => listing.page = usize::try_from(number(name, value, "1 or more")?).unwrap_or(1).max(1),
                 "pageSize" | "page_size" => {
-                    let size = usize::try_from(number(name, value)?).ok();
+                    let size = usize::try_from(number(name, value, "1 to 100")?).ok();
                     listing.page_size = size.filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).unwrap_or(PAGE_SIZE);
                 }
                 "namespace" => filter.namespace = Some(value.clone()),
@@ -114,8 +114,8 @@ fn is_newest(text: &str) -> Result<bool, String> {
 }
 
 /// Wide enough that whatever a caller may count with is out of range and not wrong.
-fn number(name: &str, text: &str) -> Result<i128, String> {
-    text.parse().map_err(|_| format!("{name}: {text:?} is no whole number"))
+fn number(name: &str, text: &str, allowed: &str) -> Result<i128, String> {
+    text.parse().map_err(|_| format!("{name}: {text:?} is no whole number: write {allowed}"))
 }
 
 /// A point in time, or how long ago it was.
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_does() {
         let cases = [
-            ("page", "x", "page: \"x\" is no whole number"),
-            ("page_size", "1.5", "page_size: \"1.5\" is no whole number"),
+            ("page", "x", "page: \"x\" is no whole number: write 1 or more"),
+            ("page_size", "1.5", "page_size: \"1.5\" is no whole number: write 1 to 100"),
             ("priority", "P7", "priority: \"P7\" is no priority: write P1, P2, P3 or P4 (or critical, high, medium, low)"),
             ("tenant", "a|b", "tenant: several tenants"),
             ("state", "open", "state: \"open\" is none: write pending, firing or resolved"),
