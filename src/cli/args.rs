@@ -96,6 +96,9 @@ pub(super) struct ScanArgs {
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// Stay and print every change as it is committed.
+    ///
+    /// A server that goes away is tried again until it is back, and the changes go on after the last one that was printed: none is missed
+    /// or printed twice. It ends when the server refuses for good: the key is not allowed to read, or the place is no longer kept.
     #[arg(long, short)]
     pub(super) follow: bool,
 
@@ -132,6 +135,10 @@ pub(super) struct EventsArgs {
     pub(super) pending: bool,
 
     /// How to write them.
+    ///
+    /// As JSON, each line is an event as `GET /api/errors` lists it. With --follow each line is a change, {"seq": its place in the feed,
+    /// "type": what happened, "at": when, "error": the event as it was then}, where "type" is error.detected, error.reappeared,
+    /// error.resolved, error.pending or error.counted.
     #[arg(long, value_enum, default_value_t = EventFormat::Text)]
     pub(super) format: EventFormat,
 }
@@ -152,7 +159,7 @@ pub(super) enum RulesCommand {
         #[arg(long = "label", value_name = "NAME=VALUE")]
         labels: Vec<String>,
     },
-    /// List the rules in force.
+    /// List the rules of the files, disabled ones marked.
     List {
         /// Say which rules are expensive, and why.
         #[arg(long)]
@@ -187,9 +194,9 @@ pub(super) enum Format {
 /// Output of `events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum EventFormat {
-    /// A line for each event.
+    /// A line for each event or change.
     Text,
-    /// A JSON object for each event.
+    /// A JSON object for each event or change.
     Json,
 }
 

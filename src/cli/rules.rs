@@ -87,11 +87,15 @@ fn test(book: &Rulebook) -> anyhow::Result<u8> {
 fn list(book: &Rulebook, cost: bool) -> anyhow::Result<u8> {
     let mut out = io::stdout().lock();
     let expensive: std::collections::HashMap<_, _> = book.detector().expensive().collect();
-    for rule in book.rules().rules() {
-        let threshold =
-            if rule.count > 1 { format!("{} in {}", rule.count, crate::model::Span(rule.window)) } else { "at once".to_owned() };
+    for (rule, enabled) in book.rules().listed() {
+        let threshold = match rule.count {
+            _ if !enabled => "disabled".to_owned(),
+            1 => "at once".to_owned(),
+            count => format!("{count} in {}", crate::model::Span(rule.window)),
+        };
         write!(out, "{}  {:<32} {threshold:<12}", rule.priority, rule.name.as_str())?;
-        if cost {
+        // A rule that is switched off is not compiled, so it costs nothing and has no literals.
+        if cost && enabled {
             match expensive.get(&rule.id) {
                 Some(reason) => write!(out, " expensive: {reason}")?,
                 None => {

@@ -127,6 +127,14 @@ pub struct Window {
     pub seconds: u32,
 }
 /// What an update tells.
+///
+/// Where updates are written as JSON (`kube-sentinel events --follow --format json`), kind, state and reason together are its `type`:
+///
+///   * `error.detected`: a transition to STATE_FIRING, but for
+///   * `error.reappeared`: a transition to STATE_FIRING with REASON_REAPPEARED
+///   * `error.resolved`: a transition to STATE_RESOLVED
+///   * `error.pending`: a transition to STATE_PENDING
+///   * `error.counted`: a count, whatever the state
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Kind {

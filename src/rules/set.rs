@@ -119,11 +119,13 @@ pub struct Samples {
     pub not_matching: Vec<String>,
 }
 
-/// An immutable set of enabled rules in file order.
+/// An immutable set of enabled rules in file order. Rules that are switched off stand beside it, to be shown.
 #[derive(Debug)]
 pub struct RuleSet {
     generation: Generation,
     rules: Vec<Rule>,
+    /// Each with the number of enabled rules that stand before it, ascending.
+    disabled: Vec<(usize, Rule)>,
     default_rule: Option<RuleId>,
 }
 
@@ -220,7 +222,14 @@ impl RuleSet {
             rule.id = RuleId(at as u32);
         }
         let default_rule = rules.last().filter(|rule| store_unmatched && rule.name.as_str() == DEFAULT_RULE).map(|rule| rule.id);
-        Self { generation, rules, default_rule }
+        Self { generation, rules, disabled: Vec::new(), default_rule }
+    }
+
+    /// The same set with rules that are switched off, each with the number of enabled rules that stand before it, ascending. Only
+    /// [`RuleSet::listed`] shows them: they have no [`RuleId`], so that nothing can match or count by them.
+    #[must_use]
+    pub fn with_disabled(self, disabled: Vec<(usize, Rule)>) -> Self {
+        Self { disabled, ..self }
     }
 
     /// Which set this is.
@@ -229,10 +238,23 @@ impl RuleSet {
         self.generation
     }
 
-    /// All rules; `rules()[id.index()]` is the rule of an id.
+    /// All enabled rules; `rules()[id.index()]` is the rule of an id.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Every rule of the files in their order, and whether it is enabled: for people.
+    pub fn listed(&self) -> impl Iterator<Item = (&Rule, bool)> {
+        let disabled_at = |at: usize| {
+            let from = self.disabled.partition_point(|(before, _)| *before < at);
+            let end = self.disabled.partition_point(|(before, _)| *before <= at);
+            &self.disabled[from..end]
+        };
+        (0..=self.rules.len()).flat_map(move |at| {
+            let disabled = disabled_at(at).iter().map(|(_, rule)| (rule, false));
+            disabled.chain(self.rules.get(at).map(|rule| (rule, true)))
+        })
     }
 
     /// The rule of an id of this generation.

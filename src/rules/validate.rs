@@ -36,7 +36,7 @@ pub struct LoadOptions {
 /// Rules that may come into force.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The enabled rules.
+    /// The enabled rules, with the others beside them.
     pub set: RuleSet,
     /// What the authors should know, in the order of files and lines.
     pub warnings: Vec<Problem>,
@@ -58,7 +58,7 @@ struct Named {
 /// With every problem of every file, in the order of the sources and lines. Nothing of a load with a problem may come into force.
 pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions) -> Result<Loaded, Vec<Problem>> {
     let mut reports: Vec<Report> = sources.iter().map(|source| Report::new(&source.name)).collect();
-    let (mut rules, mut named, mut seen) = (Vec::new(), Vec::new(), 0);
+    let (mut rules, mut disabled, mut named, mut seen) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (index, source) in sources.iter().enumerate() {
         let report = &mut reports[index];
         if source.text.len() > MAX_FILE_BYTES {
@@ -71,7 +71,11 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
             report.set_rule(entry.name.as_ref().map(|name| name.value.as_str()));
             let enabled = entry.enabled != Some(false);
             named.extend(Named::of(&entry, index));
-            rules.extend(rule(entry, &source.name, report).filter(|_| enabled));
+            match rule(entry, &source.name, report) {
+                Some(rule) if enabled => rules.push(rule),
+                Some(rule) => disabled.push((rules.len(), rule)),
+                None => {}
+            }
         }
         report.set_rule(None);
     }
@@ -96,7 +100,7 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     if !problems.is_empty() {
         return Err(problems);
     }
-    let set = RuleSet::new(generation, rules, options.store_unmatched && !own_default);
+    let set = RuleSet::new(generation, rules, options.store_unmatched && !own_default).with_disabled(disabled);
     Ok(Loaded { set, warnings, digest: content_digest(sources) })
 }
 

@@ -1,4 +1,4 @@
-//! From `model` to protobuf.
+//! From `model` to protobuf, and what protobuf says in the words of JSON.
 
 use crate::model::{self, ErrorEvent, EventState, FeedKind, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
@@ -38,11 +38,34 @@ pub fn kind(kind: FeedKind) -> v1::Kind {
     }
 }
 
+/// What an update of the feed is called in JSON, as its `type`. None when it carries no event, or tells what this version does not know.
+///
+/// COMPAT: `error.detected` and `error.resolved` are the types of contracts A.12. The feed tells more than these two; the other names are
+/// ours, in the same scheme.
+#[must_use]
+pub fn type_name(update: &v1::EventUpdate) -> Option<&'static str> {
+    let event = update.event.as_ref()?;
+    match (update.kind(), event.state(), event.reason()) {
+        (v1::Kind::Count, ..) => Some("error.counted"),
+        (v1::Kind::Transition, v1::State::Pending, _) => Some("error.pending"),
+        (v1::Kind::Transition, v1::State::Firing, v1::Reason::Reappeared) => Some("error.reappeared"),
+        (v1::Kind::Transition, v1::State::Firing, _) => Some("error.detected"),
+        (v1::Kind::Transition, v1::State::Resolved, _) => Some("error.resolved"),
+        _ => None,
+    }
+}
+
 /// A point in time.
 #[must_use]
 pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let nanos = at.nanos();
     prost_types::Timestamp { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as i32 }
+}
+
+/// The inverse of [`timestamp`].
+#[must_use]
+pub fn time(at: &prost_types::Timestamp) -> Timestamp {
+    Timestamp::from_parts(at.seconds, at.nanos)
 }
 
 /// How urgent.
@@ -104,7 +127,36 @@ mod tests {
     }
 
     #[test]
+    fn every_change_has_a_type_and_a_new_error_is_detected() {
+        let name = |kind: v1::Kind, state: v1::State, reason: v1::Reason| {
+            let event = v1::ErrorEvent { state: state.into(), reason: reason.into(), ..Default::default() };
+            type_name(&v1::EventUpdate { kind: kind.into(), event: Some(event), ..Default::default() })
+        };
+        let cases = [
+            (v1::Kind::Transition, EventState::Pending, TransitionReason::FirstHit, "error.pending"),
+            (v1::Kind::Transition, EventState::Firing, TransitionReason::ThresholdReached, "error.detected"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::RuleRemoved, "error.resolved"),
+            (v1::Kind::Transition, EventState::Pending, TransitionReason::Reappeared, "error.pending"),
+            (v1::Kind::Transition, EventState::Firing, TransitionReason::Reappeared, "error.reappeared"),
+            (v1::Kind::Count, EventState::Firing, TransitionReason::Reappeared, "error.counted"),
+        ];
+        for (kind, of, why, expected) in cases {
+            assert_eq!(name(kind, state(of), reason(why)), Some(expected), "{kind:?} {of:?} {why:?}");
+        }
+        for kind in [v1::Kind::Transition, v1::Kind::Count] {
+            for (of, why) in EventState::ALL.into_iter().flat_map(|of| TransitionReason::ALL.map(|why| (of, why))) {
+                assert!(name(kind, state(of), reason(why)).is_some(), "{kind:?} {of:?} {why:?}");
+            }
+        }
+        assert_eq!(name(v1::Kind::Transition, v1::State::Unspecified, v1::Reason::Unspecified), None, "from a newer server");
+        assert_eq!(type_name(&v1::EventUpdate { kind: v1::Kind::Progress.into(), ..Default::default() }), None);
+    }
+
+    #[test]
     fn a_time_before_1970_has_positive_nanos() {
         assert_eq!(timestamp(Timestamp(-1)), prost_types::Timestamp { seconds: -1, nanos: 999_999_999 });
+        for at in [Timestamp(-1), Timestamp(0), Timestamp(1_767_225_600_000_000_001)] {
+            assert_eq!(time(&timestamp(at)), at);
+        }
     }
 }

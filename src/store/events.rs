@@ -51,10 +51,12 @@ pub struct Page {
 /// What a list returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// The most urgent first, then the last hit first.
+    /// [`Store::list`]: the most urgent first, then the last hit first. [`Store::list_newest`]: the last born first.
     pub events: Vec<ErrorEvent>,
     /// Events that the filter lets through, on all pages.
     pub total: usize,
+    /// More events follow.
+    pub more: bool,
 }
 
 /// Figures over everything that is stored. All of them leave pending events out, except `pending`.
@@ -90,15 +92,19 @@ impl Default for Page {
     }
 }
 
-const LIST: &str = "SELECT h.row, e.message, e.pod, e.namespace FROM heads h JOIN events e ON e.row = h.row \
+const LIST: &str = "SELECT h.row, e.message, e.pod, e.namespace, e.id FROM heads h JOIN events e ON e.row = h.row \
      WHERE (:tenant IS NULL OR e.tenant = :tenant) \
        AND (:namespace IS NULL OR e.namespace = :namespace) \
        AND (:pod IS NULL OR instr(e.pod, :pod) > 0) \
        AND (:priority IS NULL OR h.priority = :priority) \
        AND (:rule IS NULL OR e.rule = :rule) \
        AND (:since IS NULL OR h.last_seen >= :since) \
-       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END \
-     ORDER BY h.priority, h.last_seen DESC, h.row DESC";
+       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END ORDER BY ";
+
+const BY_URGENCY: &str = "h.priority, h.last_seen DESC, h.row DESC";
+
+/// An event keeps its name for life, and the bytes of names sort as the names do.
+const NEWEST_FIRST: &str = "e.id DESC";
 
 const GET: &str = concat!("SELECT ", event_columns!("h"), " FROM events e JOIN heads h ON h.row = e.row WHERE ");
 
@@ -109,11 +115,22 @@ impl Store {
     /// When the disk fails or the file is damaged.
     pub fn list(&self, filter: &EventFilter, page: Page) -> Result<EventPage, StoreError> {
         self.read(|connection| {
-            let rows = matching(connection, filter)?;
-            let mut get = connection.prepare_cached(&format!("{GET} h.row = ?1"))?;
-            let shown = rows.iter().skip(page.offset).take(page.limit);
-            let events = shown.map(|row| get.query_row([row], |row| event(row, 0))).collect::<Result<_>>()?;
-            Ok(EventPage { events, total: rows.len() })
+            let (rows, total) = matching(connection, filter, BY_URGENCY, None)?;
+            shown(connection, &rows, page, total)
+        })
+    }
+
+    /// Lists events by birth, the newest first, from the one that was born last before `before` on; from the newest when that is `None`.
+    ///
+    /// Going on before the last event of a page until there are no more sees every event exactly once that is there all the while, whatever
+    /// is hit or born meanwhile: unlike its place in [`Store::list`], its place in this order never changes. Reads all heads, too.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn list_newest(&self, filter: &EventFilter, before: Option<EventId>, limit: usize) -> Result<EventPage, StoreError> {
+        self.read(|connection| {
+            let (rows, total) = matching(connection, filter, NEWEST_FIRST, before)?;
+            shown(connection, &rows, Page { offset: 0, limit }, total)
         })
     }
 
@@ -150,11 +167,20 @@ impl Store {
     }
 }
 
-/// Rows of all matching events in the order of the list. Only numbers are kept, so memory is bounded by 8 bytes an event.
-fn matching(connection: &Connection, filter: &EventFilter) -> Result<Vec<i64>> {
+/// The page of these rows.
+fn shown(connection: &Connection, rows: &[i64], page: Page, total: usize) -> Result<EventPage> {
+    let mut get = connection.prepare_cached(&format!("{GET} h.row = ?1"))?;
+    let shown = rows.iter().skip(page.offset).take(page.limit);
+    let events = shown.map(|row| get.query_row([row], |row| event(row, 0))).collect::<Result<_>>()?;
+    Ok(EventPage { events, total, more: page.offset.saturating_add(page.limit) < rows.len() })
+}
+
+/// Rows of all matching events that were born before `before`, in this order, and how many match at all. Only numbers are kept, so memory is
+/// bounded by 8 bytes an event.
+fn matching(connection: &Connection, filter: &EventFilter, order: &str, before: Option<EventId>) -> Result<(Vec<i64>, usize)> {
     // SQLite's LIKE knows upper and lower case of ASCII only.
     let needle = filter.search.as_ref().map(|search| search.to_lowercase());
-    let mut list = connection.prepare_cached(LIST)?;
+    let mut list = connection.prepare_cached(&format!("{LIST}{order}"))?;
     let mut rows = list.query(named_params! {
         ":tenant": filter.tenant.as_ref().map(TenantId::as_str),
         ":namespace": filter.namespace,
@@ -165,7 +191,7 @@ fn matching(connection: &Connection, filter: &EventFilter) -> Result<Vec<i64>> {
         ":state": filter.state.map(EventState::code),
         ":with_pending": filter.with_pending,
     })?;
-    let mut found = Vec::new();
+    let (mut found, mut total) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let meets = match &needle {
             None => true,
@@ -177,11 +203,19 @@ fn matching(connection: &Connection, filter: &EventFilter) -> Result<Vec<i64>> {
                 meets
             }
         };
-        if meets {
+        if !meets {
+            continue;
+        }
+        total += 1;
+        let follows = match before {
+            None => true,
+            Some(before) => EventId(u128::from_be_bytes(row.get(4)?)) < before,
+        };
+        if follows {
             found.push(row.get(0)?);
         }
     }
-    Ok(found)
+    Ok((found, total))
 }
 
 fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {

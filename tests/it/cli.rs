@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -143,7 +144,24 @@ fn list_names_what_is_expensive_and_the_literals_of_the_rest() {
     let line = |name: &str| listed.out.lines().find(|line| line.contains(name)).expect("the rule").to_owned();
     assert!(line("dear").contains("expensive: "), "{}", listed.out);
     assert!(line("cheap").contains("broken pipe"), "{}", listed.out);
-    assert_eq!(run(&["rules", "list", "--rules", DEFAULT_RULES]).out.lines().filter(|line| line.starts_with('P')).count(), 14);
+    let pack = run(&["rules", "list", "--rules", DEFAULT_RULES]).out;
+    let disabled: Vec<&str> = pack.lines().filter(|line| line.contains(" disabled ")).collect();
+    assert_eq!((pack.lines().count(), disabled.len()), (15, 1), "{pack}");
+}
+
+#[test]
+fn a_disabled_rule_is_listed_and_marked_and_costs_nothing() {
+    let (_folder, file) = rule_file(
+        "rules:\n  - {name: quiet, priority: P1, match: {pattern: '[0-9]+'}, enabled: false, description: counts}\n  \
+         - {name: loud, priority: P1, match: {pattern: broken pipe}}\n",
+    );
+    for cost in [&[][..], &["--cost"]] {
+        let listed = run(&[&["rules", "list", "--rules", text(&file)], cost].concat());
+        let lines: Vec<&str> = listed.out.lines().collect();
+        assert_eq!((listed.code, lines.len()), (Some(0), 2), "{}", listed.err);
+        assert!(lines[0].starts_with("P1  quiet ") && lines[0].contains(" disabled ") && lines[0].ends_with("counts"), "{}", lines[0]);
+        assert!(lines[1].starts_with("P1  loud ") && lines[1].contains(" at once "), "{}", lines[1]);
+    }
 }
 
 /// A running program with keys, and lines that were pushed to it.
@@ -176,7 +194,11 @@ fn busy_with(api: impl FnOnce(&Path) -> String) -> Busy {
 impl Busy {
     fn push(&self, namespace: &str, pod: &str, lines: &[&str]) {
         let values: Vec<Value> = lines.iter().map(|line| json!(["0", line])).collect();
-        let body = json!({"streams": [{"stream": {"namespace": namespace, "pod": pod, "container": pod}, "values": values}]});
+        self.push_streams(&[json!({"stream": {"namespace": namespace, "pod": pod, "container": pod}, "values": values})]);
+    }
+
+    fn push_streams(&self, streams: &[Value]) {
+        let body = json!({"streams": streams});
         let url = format!("{}/loki/api/v1/push", self.running.ingest);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let answer = runtime.block_on(async {
@@ -218,6 +240,37 @@ fn events_lists_what_a_running_process_found_and_filters_it() {
 }
 
 #[test]
+fn events_lists_every_event_once_while_more_come() {
+    let busy = busy();
+    let stream = |namespace: String, line: &str| json!({"stream": {"namespace": namespace, "pod": "api-0"}, "values": [["0", line]]});
+    let lines = ["panic: runtime error: x", "dial tcp 10.0.0.1:80: connect: connection refused"];
+    let first: Vec<Value> = (0..250).map(|n| stream(format!("first-{n:03}"), lines[n % 2])).collect();
+    busy.push_streams(&first);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Each push moves all events to the front, and adds one.
+        scope.spawn(|| {
+            let later = (0..).map(|n| stream(format!("later-{n}"), lines[n % 2])).take_while(|_| !done.load(Ordering::Acquire));
+            later.for_each(|later| busy.push_streams(&[&first[..], &[later]].concat()));
+        });
+        let rounds: Vec<_> = (0..3).map(|_| busy.events(&["--format", "json"])).collect();
+        done.store(true, Ordering::Release);
+        for round in rounds {
+            assert_eq!(round.code, Some(0), "{}", round.err);
+            let events = round.json();
+            let priorities: Vec<&str> = events.iter().filter_map(|event| event["priority"].as_str()).collect();
+            assert!(priorities.is_sorted() && priorities.len() == events.len(), "{priorities:?}");
+            let mut names: Vec<&str> = events.iter().filter_map(|event| event["namespace"].as_str()).collect();
+            names.sort_unstable();
+            let expected: Vec<String> = (0..250).map(|n| format!("first-{n:03}")).collect();
+            assert_eq!(names.iter().filter(|name| name.starts_with("first")).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+            names.dedup();
+            assert_eq!(names.len(), events.len(), "no event is listed twice");
+        }
+    });
+}
+
+#[test]
 fn events_follows_from_a_sequence_number_and_goes_on() {
     let busy = busy();
     busy.push("shop", "api-0", &["panic: before"]);
@@ -231,8 +284,15 @@ fn events_follows_from_a_sequence_number_and_goes_on() {
     let second = next();
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    assert_eq!([&first["rule_name"], &second["rule_name"]], ["panic", "oom-killed"]);
-    assert_eq!([&first["state"], &first["kind"]], ["firing", "transition"]);
+    assert_eq!([&first["error"]["rule_name"], &second["error"]["rule_name"]], ["panic", "oom-killed"]);
+    assert_eq!([&first["error"]["state"], &first["type"]], ["firing", "error.detected"]);
+    assert!(first["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{first}");
+    let mut followed = [first["error"].clone(), second["error"].clone()];
+    let mut listed = busy.events(&["--format", "json"]).json();
+    for events in [&mut followed[..], &mut listed] {
+        events.sort_by_key(|event| event["rule_name"].to_string());
+    }
+    assert_eq!(followed[..], listed, "an event is the same object in the list and in the feed");
     assert!(first["seq"].as_u64() < second["seq"].as_u64());
 }
 

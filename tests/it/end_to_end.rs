@@ -85,7 +85,11 @@ fn continue_enabled_and_selectors_decide_who_gets_a_line() {
     let hits = ["everywhere", "in-prod", "of-web", "rest"]
         .map(|rule| figures.sum("kube_sentinel_rules_hits_total", &[&format!("rule=\"{rule}\"")]));
     assert_eq!(hits, [5.0, 1.0, 1.0, 2.0]);
-    assert_eq!(program.get("/api/rules").json()["rules"].as_array().map(Vec::len), Some(4), "a rule that is off is not in force");
+    let listed = program.get("/api/rules").json();
+    let enabled: Vec<Value> =
+        listed["rules"].as_array().expect("a list").iter().map(|rule| json!([rule["name"], rule["enabled"]])).collect();
+    let expected = [("off", false), ("everywhere", true), ("in-prod", true), ("of-web", true), ("rest", true)];
+    assert_eq!(enabled, expected.map(|(name, enabled)| json!([name, enabled])));
 }
 
 #[test]

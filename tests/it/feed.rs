@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube_sentinel::model::{EventState, Priority, Span};
 use kube_sentinel::proto::v1::events_client::EventsClient;
 use kube_sentinel::proto::v1::{self, EventUpdate, Kind, SubscribeRequest};
+use kube_sentinel::serve::EventJson;
 use kube_sentinel::serve::config::{KeyConfig, Role, Secret, ServeConfig};
 use kube_sentinel::store::StoreConfig;
 use tokio::time::timeout;
@@ -80,6 +81,24 @@ async fn a_subscriber_gets_what_was_and_what_comes_and_resumes_without_a_gap_or_
     assert_eq!(next(&mut from_now).await.expect("where it begins").seq, 4);
     served.open(message("new"));
     assert_eq!(events(&mut from_now, 1).await, [(5, Kind::Transition, "new".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_event_of_the_feed_is_in_json_what_the_api_shows() {
+    let mut served = serve(ServeConfig::default()).await;
+    for state in EventState::ALL {
+        let id = served.open(Draft { state, priority: Priority::P2, ..Draft::default() });
+        let mut stream = subscribe(&served, SubscribeRequest { include_pending: true, ..after(0) }).await.expect("a stream");
+        let told = loop {
+            let update = next(&mut stream).await.expect("an update");
+            if let Some(event) = update.event.filter(|event| event.id == id.to_string()) {
+                break serde_json::to_value(EventJson::from(&event)).expect("JSON");
+            }
+        };
+        let answer = reqwest::get(served.url(&format!("/api/errors/{id}"))).await.expect("an answer");
+        let shown: serde_json::Value = answer.json().await.expect("JSON");
+        assert_eq!(told, shown["error"], "{state:?}");
+    }
 }
 
 #[tokio::test]

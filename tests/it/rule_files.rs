@@ -152,6 +152,17 @@ fn a_disabled_rule_is_checked_and_left_out() {
     assert!(try_load(&rule("enabled: false\n    window: 0s")).is_err());
 }
 
+#[test]
+fn disabled_rules_are_listed_where_they_stand_in_the_files() {
+    let names = [("a", false), ("b", true), ("c", false), ("d", false), ("e", true), ("f", false)];
+    let text = names.iter().fold("rules:\n".to_owned(), |text, (name, enabled)| {
+        format!("{text}  - {{name: {name}, match: {{pattern: x}}, priority: P1, enabled: {enabled}}}\n")
+    });
+    let set = load(&text).set;
+    assert_eq!(set.listed().map(|(rule, enabled)| (rule.name.as_str(), enabled)).collect::<Vec<_>>(), names);
+    assert_eq!(set.rules().iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["b", "e"]);
+}
+
 /// F17.
 #[test]
 fn priorities_have_other_names() {

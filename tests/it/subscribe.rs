@@ -1,14 +1,17 @@
 //! The feed, through lives of the server and of the client.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kube_sentinel::proto::v1::{EventUpdate, Kind, SubscribeRequest};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
+use crate::shell::command;
 use crate::support::{Client, SOON, Server, eventually, now, push_body, subscriber};
 
 /// Events of each life of the server.
@@ -77,6 +80,86 @@ fn a_subscriber_that_comes_back_again_and_again_sees_every_transition_once_acros
     }
     assert_eq!(seen.len(), pushed);
     assert!(seen.values().all(|times| *times == 1), "{seen:?}");
+}
+
+/// `events --follow` from the beginning of a server's feed.
+struct Follower {
+    child: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: Lines<BufReader<ChildStderr>>,
+}
+
+impl Follower {
+    fn start(server: &Server) -> Self {
+        let mut command = command(&["events", "--server", &server.api, "--follow", "--after", "0", "--format", "json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let err = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        Self { child, out, err }
+    }
+
+    /// The next change: its place and its service.
+    fn change(&mut self) -> (u64, String) {
+        let line = self.out.next().expect("a change").expect("a line");
+        let change: Value = serde_json::from_str(&line).expect("JSON");
+        (change["seq"].as_u64().expect("a place"), change["error"]["workload"].as_str().expect("a service").to_owned())
+    }
+
+    /// The next thing that it says to its user.
+    fn said(&mut self) -> String {
+        self.err.next().expect("a word").expect("a line")
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It may have ended already; both calls then only say so.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Configuration of a server at the addresses of another one.
+fn in_place_of(server: &Server) -> String {
+    let [ingest, api] = [&server.ingest, &server.api].map(|url| url.trim_start_matches("http://"));
+    format!("serve:\n  ingest: {{address: '{ingest}'}}\n  api: {{address: '{api}'}}\n")
+}
+
+#[test]
+fn a_follower_waits_for_a_server_that_went_away_and_prints_every_change_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(&folder.path().join("one"), "");
+    let place = in_place_of(&server);
+    let mut follower = Follower::start(&server);
+    assert!(push(&server, 1));
+    let mut seen = vec![follower.change()];
+    for life in 2..4 {
+        if life == 2 {
+            assert_eq!(server.stop(), Some(0));
+        } else {
+            server.kill();
+        }
+        let said = follower.said();
+        assert!(said.contains(": lost (") && said.ends_with("), trying again until it is back"), "{said}");
+        server = Server::start(&folder.path().join("one"), &place);
+        assert!(push(&server, life));
+        let said = follower.said();
+        assert!(said.ends_with(&format!(": connected again, going on after seq {}", life - 1)), "{said}");
+        seen.push(follower.change());
+    }
+    assert!(push(&server, 4));
+    seen.push(follower.change());
+    let expected: Vec<_> = (1..5).map(|n| (n, format!("service-{n}"))).collect();
+    assert_eq!(seen, expected);
+
+    // Another store at the same address cannot go on where this one was.
+    server.kill();
+    assert!(follower.said().contains(": lost ("));
+    let _other = Server::start(&folder.path().join("two"), &place);
+    let said = follower.said();
+    assert!(said.contains("begin anew (FailedPrecondition); --after 0 begins with the oldest change"), "{said}");
+    assert_eq!(follower.child.wait().expect("it ends").code(), Some(1));
+    assert!(follower.out.next().is_none(), "nothing was printed twice");
 }
 
 #[test]

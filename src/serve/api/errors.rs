@@ -7,9 +7,14 @@ use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::query::Listing;
+use super::query::{Listing, Order};
 use super::{Api, ApiError};
-use crate::model::{ErrorEvent, EventId, Timestamp};
+use crate::model::{ErrorEvent, EventId, EventState, Priority, Provenance, Timestamp, TransitionReason};
+use crate::proto::v1;
+use crate::serve::convert;
+
+/// Stands for a value of a newer server.
+const UNKNOWN: &str = "unknown";
 
 /// `GET /api/errors`.
 #[derive(Debug, Serialize)]
@@ -20,6 +25,9 @@ pub(super) struct List {
     #[serde(rename = "pageSize")]
     page_size_as_before: usize,
     page_size: usize,
+    /// With `order=newest`: what to ask for as `before` to get the next page. Missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// `GET /api/errors/{id}`.
@@ -30,7 +38,7 @@ pub(super) struct One {
     remediations: [(); 0],
 }
 
-/// One event in JSON.
+/// One event in JSON: the same object in lists, in the feed as the command line tells it, and from `scan`.
 #[derive(Debug, Serialize)]
 pub struct Event {
     id: String,
@@ -71,13 +79,21 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
     let listing = Listing::read(&parameters, api.0.handles.clock.now()).map_err(ApiError::bad_request)?;
     let window = listing.window();
     let filter = listing.filter;
-    let found = api.read(move |store| store.list(&filter, window)).await?;
+    let order = listing.order;
+    let found = api
+        .read(move |store| match order {
+            Order::Urgency => store.list(&filter, window),
+            Order::Newest(before) => store.list_newest(&filter, before, window.limit),
+        })
+        .await?;
+    let goes_on = found.more && order != Order::Urgency;
     Ok(Json(List {
         errors: found.events.iter().map(Event::from).collect(),
         total: found.total,
         page: listing.page,
         page_size_as_before: listing.page_size,
         page_size: listing.page_size,
+        next: found.events.last().filter(|_| goes_on).map(|event| event.id.to_string()),
     }))
 }
 
@@ -121,4 +137,51 @@ impl From<&ErrorEvent> for Event {
             remediated_at: None,
         }
     }
+}
+
+/// The event of an update of the feed, for clients that write JSON. What a newer server tells and this version does not know is `unknown`.
+impl From<&v1::ErrorEvent> for Event {
+    fn from(event: &v1::ErrorEvent) -> Self {
+        let workload = event.workload.clone().unwrap_or_default();
+        let time = |at: Option<&prost_types::Timestamp>| at.map_or_else(String::new, |at| convert::time(at).to_string());
+        let last_seen = time(event.last_seen.as_ref());
+        Self {
+            id: event.id.clone(),
+            fingerprint: event.fingerprint.clone(),
+            timestamp: last_seen.clone(),
+            first_seen: time(event.first_seen.as_ref()),
+            last_seen,
+            tenant: event.tenant.clone(),
+            cluster: event.cluster.clone(),
+            provenance: match workload.provenance() {
+                v1::Provenance::Claim => Provenance::Claim.as_str(),
+                v1::Provenance::Unspecified => UNKNOWN,
+            },
+            namespace: workload.namespace,
+            pod: workload.pod,
+            container: workload.container,
+            node: workload.node,
+            workload: workload.name,
+            message: event.message.clone(),
+            template: event.template.clone(),
+            labels: event.labels.clone(),
+            priority: name_of(event.priority, Priority::from_weight, Priority::as_str),
+            rule_name: event.rule.clone(),
+            state: name_of(event.state, EventState::from_code, EventState::as_str),
+            reason: name_of(event.reason, TransitionReason::from_code, TransitionReason::as_str),
+            count: event.count,
+            window: event
+                .window
+                .as_ref()
+                .map_or(Window { count: 0, seconds: 0 }, |window| Window { count: window.count, seconds: u64::from(window.seconds) }),
+            sampled: event.sampled,
+            generation: event.generation,
+            remediated: false,
+            remediated_at: None,
+        }
+    }
+}
+
+fn name_of<T>(code: i32, decode: impl Fn(u8) -> Option<T>, name: impl Fn(T) -> &'static str) -> &'static str {
+    u8::try_from(code).ok().and_then(decode).map_or(UNKNOWN, name)
 }

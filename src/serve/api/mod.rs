@@ -1,7 +1,7 @@
 //! The REST API: JSON in snake_case, times in RFC 3339 and UTC.
 //!
 //! COMPAT: paths, parameters, clamps and the shape of the bodies are those of contracts A.6 and A.7, so that dashboards made for the older
-//! program keep working; what we add stands beside it.
+//! program keep working; what we add stands beside it. One thing is not as it was: a filter that makes no sense is refused, not left out.
 
 pub(super) mod errors;
 mod query;

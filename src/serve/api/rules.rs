@@ -49,7 +49,7 @@ struct RuleBody {
     window: String,
     by: Vec<String>,
     remediation: RemediationBody,
-    /// Disabled rules are not in the set.
+    /// False: the rule is in the files and takes no part.
     enabled: bool,
     /// Why the engine cannot filter for the rule; null when it can.
     expensive: Option<String>,
@@ -99,7 +99,7 @@ struct TrialBody {
 pub(super) async fn list(State(api): State<Api>) -> Json<List> {
     let status = api.0.handles.rules.status();
     Json(List {
-        rules: status.set.rules().iter().map(|rule| body(rule, &status)).collect(),
+        rules: status.set.listed().map(|(rule, enabled)| body(rule, enabled, &status)).collect(),
         generation: status.set.generation().0,
         loaded_at: status.loaded_at.to_string(),
         engine: status.engine,
@@ -155,7 +155,7 @@ impl From<&Reload> for ReloadBody {
     }
 }
 
-fn body(rule: &Rule, status: &RulesStatus) -> RuleBody {
+fn body(rule: &Rule, enabled: bool, status: &RulesStatus) -> RuleBody {
     let source = |pattern: &Pattern| pattern.source().to_owned();
     RuleBody {
         name: rule.name.as_str().to_owned(),
@@ -178,8 +178,8 @@ fn body(rule: &Rule, status: &RulesStatus) -> RuleBody {
             params: rule.remediation.params.clone(),
             cooldown: duration(rule.remediation.cooldown),
         },
-        enabled: true,
-        expensive: status.expensive.get(&rule.name).cloned(),
+        enabled,
+        expensive: status.expensive.get(&rule.name).filter(|_| enabled).cloned(),
         file: rule.file.clone(),
         line: rule.line,
     }

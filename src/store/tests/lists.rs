@@ -65,6 +65,7 @@ fn the_total_counts_all_pages_and_a_page_past_the_end_is_empty() {
     assert_eq!((page(2, 2).total, page(2, 2).events[0].row), (3, EventRow(2)));
     assert_eq!((page(4, 2).total, page(4, 2).events.len()), (3, 0));
     assert_eq!((page(usize::MAX, usize::MAX).total, page(0, 0).events.len()), (3, 0));
+    assert_eq!([page(0, 2).more, page(0, 3).more, page(2, 2).more, page(usize::MAX, usize::MAX).more], [true, false, false, false]);
 }
 
 #[test]
