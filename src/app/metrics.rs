@@ -151,7 +151,7 @@ impl Metrics {
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
             self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
-            self.rule_hit(rule.name.as_str(), sighting.count);
+            self.rule_hit(sightings.rule_name(sighting.rule).as_str(), sighting.count);
         }
     }
 

@@ -27,6 +27,7 @@ use super::config::{Config, ConfigProblem};
 use super::metrics::Metrics;
 use super::pipeline::{Pipeline, ScratchPool};
 use super::reload::{self, InForce, RuleKeeper};
+use super::rule_history::RuleHistory;
 use super::running::App;
 
 /// Why the program did not start.
@@ -145,7 +146,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
         metrics: Arc::clone(&metrics),
-        rules: (Generation(1), update.clone()),
+        rules: RuleHistory::new(Generation(1), update.clone()),
         more_to_remove: false,
     };
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
