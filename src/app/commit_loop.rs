@@ -15,6 +15,7 @@ use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
 use crate::model::{EventWrite, Generation};
 use crate::store::{Commit, RuleUpdate, StoreError, Writer};
+use crate::telemetry::with_causes;
 
 use super::metrics::{Metrics, Scanned};
 use super::rule_history::RuleHistory;
@@ -198,7 +199,7 @@ impl CommitLoop {
                 Err(error) if error.is_transient() && !self.shutdown.has_begun() => {
                     self.metrics.commit_retried();
                     if unready.is_none() {
-                        tracing::error!(%error, "the store cannot be written, trying again");
+                        tracing::error!(error = with_causes(&error), "the store cannot be written, trying again");
                         unready = Some(self.readiness.hold("the store cannot be written"));
                     }
                     tokio::select! {

@@ -104,6 +104,7 @@ fn ends_with(output: &Output, code: Option<i32>, texts: &[&str]) {
     for text in texts {
         assert!(said.contains(text), "{text:?} is not in:\n{said}");
     }
+    assert!(said.matches("os error").count() <= 1, "the reason of the system is told once:\n{said}");
 }
 
 fn fails(extra: &str, code: Option<i32>, texts: &[&str]) {
@@ -138,11 +139,11 @@ fn an_address_in_use_and_a_place_that_cannot_be_written_end_the_start_with_the_r
     fails(
         &format!("serve:\n  api: {{address: '{address}'}}\n"),
         INTERNAL,
-        &["serve.api.address", &address, "another process listens there"],
+        &["serve.api.address", &address, "another process listens there", "in use (os error 98)"],
     );
 
     // Nobody may make folders below /sys, root neither.
-    fails("store:\n  path: /sys/kube-sentinel/events.db\n", INTERNAL, &["/sys/kube-sentinel/events.db", "cannot be written"]);
+    fails("store:\n  path: /sys/kube-sentinel/events.db\n", INTERNAL, &["/sys/kube-sentinel/events.db", "cannot be written", "(os error "]);
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(folder.path().join("store")).expect("a folder");
     fs::write(folder.path().join("store/events.db"), "something else").expect("a file");
