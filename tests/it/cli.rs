@@ -48,6 +48,21 @@ fn exit_codes_say_what_kind_of_end_it_was() {
 }
 
 #[test]
+fn scan_and_rules_warn_of_the_configuration_as_run_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, empty) = (folder.path().join("config.yaml"), folder.path().join("empty.log"));
+    fs::write(&config, format!("rules_file: {DEFAULT_RULES}\nremediation: {{enabled: true}}\n")).expect("a file");
+    fs::write(&empty, "").expect("a file");
+    for command in [&["scan", text(&empty)][..], &["rules", "check"], &["rules", "list"]] {
+        let done = run(&[command, &["--config", text(&config)]].concat());
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let warned = |key: &str| done.err.lines().any(|line| line.starts_with("warning: ") && line.contains(key));
+        assert!(warned("rules_file") && warned("remediation"), "{command:?}: {}", done.err);
+        assert!(!done.out.contains("warning"), "{command:?}: {}", done.out);
+    }
+}
+
+#[test]
 fn the_version_is_one_line() {
     let out = run(&["version"]).out;
     assert!(out.starts_with("kube-sentinel 0.1.0 (commit: ") && out.contains(", built: ") && out.lines().count() == 1, "{out}");
