@@ -15,8 +15,10 @@ use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
 use crate::model::{EventWrite, Generation};
 use crate::store::{Commit, RuleUpdate, StoreError, Writer};
+use crate::telemetry::with_causes;
 
 use super::metrics::{Metrics, Scanned};
+use super::rule_history::RuleHistory;
 
 /// Batches that may wait for the commit in progress. Each holds its lease, so memory is bounded by the budget and not by this number; it
 /// only has to be larger than the connections of a busy node.
@@ -56,8 +58,8 @@ pub(super) struct CommitLoop {
     pub(super) readiness: Readiness,
     pub(super) shutdown: Shutdown,
     pub(super) metrics: Arc<Metrics>,
-    /// The newest rules that were committed, and what they changed.
-    pub(super) rules: (Generation, RuleUpdate),
+    /// The newest rules that were committed, and how those before became them.
+    pub(super) rules: RuleHistory,
     /// Retention has not finished: it goes on behind the next commit, or at once.
     pub(super) more_to_remove: bool,
 }
@@ -92,14 +94,16 @@ impl CommitLoop {
         let mut settling = Settling::default();
         for work in waiting.drain(..) {
             match work {
-                Work::Effects(effects) => {
+                Work::Effects(mut effects) => {
+                    let scanned_with = effects.sightings.rules.generation();
+                    effects.sightings.renamed = self.rules.names(scanned_with);
                     self.absorb(&effects).await?;
                     settling.effects.push(effects);
                 }
                 // Hits that came before the new rules are committed before them.
                 Work::Rules { generation, update, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
-                    self.rules = (generation, update.clone());
+                    self.rules.push(generation, update.clone());
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
                 }
@@ -132,8 +136,8 @@ impl CommitLoop {
         }
         let changes = self.grouper.finish(now);
         // Hits of an older rule set that arrive after a rule was removed must not leave its events open.
-        let late = settling.effects.iter().any(|effects| effects.sightings.rules.generation() < self.rules.0);
-        let rules = rules.or_else(|| late.then(|| self.rules.1.clone()));
+        let oldest = settling.effects.iter().map(|effects| effects.sightings.rules.generation()).min();
+        let rules = rules.or_else(|| self.rules.closing(oldest?));
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let commit = Commit { changes, requests, rules };
@@ -195,7 +199,7 @@ impl CommitLoop {
                 Err(error) if error.is_transient() && !self.shutdown.has_begun() => {
                     self.metrics.commit_retried();
                     if unready.is_none() {
-                        tracing::error!(%error, "the store cannot be written, trying again");
+                        tracing::error!(error = with_causes(&error), "the store cannot be written, trying again");
                         unready = Some(self.readiness.hold("the store cannot be written"));
                     }
                     tokio::select! {
@@ -209,3 +213,7 @@ impl CommitLoop {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "commit_loop_tests.rs"]
+mod tests;

@@ -132,7 +132,7 @@ pub struct Loaded {
 /// One thing that is wrong or odd, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// File, and line where there is one; empty where `what` says it.
+    /// File, and line and column where they are known; empty where `what` says it.
     pub place: String,
     /// What is wrong and what to do.
     pub what: String,
@@ -212,9 +212,12 @@ fn read(file: &Path) -> Result<Parsed, ConfigProblem> {
     let environment: HashMap<String, String> =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
     parse(&text, environment).map_err(|error| {
-        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-        let what = error.without_snippet().to_string();
-        ConfigProblem { place: format!("{}{line}", file.display()), what }
+        let mut what = error.without_snippet().to_string();
+        let Some(at) = error.location() else { return problem(what) };
+        // The text ends with the same place in words.
+        let told = format!(" at line {}, column {}", at.line(), at.column());
+        what.truncate(what.strip_suffix(&told).map_or(what.len(), str::len));
+        ConfigProblem { place: format!("{}:{}:{}", file.display(), at.line(), at.column()), what }
     })
 }
 

@@ -1,6 +1,6 @@
 //! Counters of the pipeline: what was scanned, what it hit, how the prefilter did, what was committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::group::Sightings;
 use crate::model::{Priority, SourceName};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
-use crate::telemetry::Registry;
+use crate::telemetry::{Family, Registry};
 
 /// Handles, made once.
 pub(super) struct Metrics {
@@ -31,7 +31,7 @@ pub(super) struct Metrics {
     detected: Counter,
     deduplicated: Counter,
     errors: Mutex<HashMap<(Priority, String), Counter>>,
-    rule_hits: Mutex<HashMap<String, Counter>>,
+    rule_hits: Family,
     generation: Gauge,
     rules: Gauge,
     reloads: [Counter; 2],
@@ -100,7 +100,11 @@ impl Metrics {
                 &[],
             ),
             errors: Mutex::default(),
-            rule_hits: Mutex::default(),
+            rule_hits: registry.family(
+                "kube_sentinel_rules_hits_total",
+                "Hits by rule; a rule that is removed takes its series along.",
+                "rule",
+            ),
             generation: registry.gauge("kube_sentinel_rules_generation", "Number of the rule set in force.", &[]),
             rules: registry.gauge("kube_sentinel_rules_enabled", "Rules in force.", &[]),
             reloads: ["ok", "failed"].map(|outcome| {
@@ -151,7 +155,7 @@ impl Metrics {
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
             self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
-            self.rule_hit(rule.name.as_str(), sighting.count);
+            self.rule_hits.add(sightings.rule_name(sighting.rule).as_str(), sighting.count);
         }
     }
 
@@ -162,14 +166,6 @@ impl Metrics {
             let labels = [("priority", priority.as_str()), ("namespace", namespace)];
             self.registry.counter("kube_sentinel_errors_total", "Hits by priority and namespace; the namespaces are capped.", &labels)
         });
-        counter.increment(count);
-    }
-
-    fn rule_hit(&self, rule: &str, count: u64) {
-        let mut hits = self.rule_hits.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter = hits
-            .entry(rule.to_owned())
-            .or_insert_with(|| self.registry.counter("kube_sentinel_rules_hits_total", "Hits by rule.", &[("rule", rule)]));
         counter.increment(count);
     }
 
@@ -185,11 +181,14 @@ impl Metrics {
         self.commit_retries.increment(1);
     }
 
-    /// These rules are in force now.
+    /// These rules are in force now. The series of others go; hits of theirs that are still on their way bring one back until the next
+    /// reload.
     pub(super) fn rules_in_force(&self, set: &RuleSet) {
         for rule in set.rules() {
-            self.rule_hit(rule.name.as_str(), 0);
+            self.rule_hits.add(rule.name.as_str(), 0);
         }
+        let names: HashSet<&str> = set.rules().iter().map(|rule| rule.name.as_str()).collect();
+        self.rule_hits.retain(|name| names.contains(name));
         self.generation.set(set.generation().0 as f64);
         self.rules.set(set.rules().len() as f64);
     }

@@ -9,6 +9,7 @@ mod legacy;
 mod metrics;
 mod pipeline;
 mod reload;
+mod rule_history;
 mod rulebook;
 mod running;
 mod scan;

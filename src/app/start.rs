@@ -20,13 +20,14 @@ use crate::serve::metrics::ServeMetrics;
 use crate::serve::tls::Tls;
 use crate::serve::{self, Handles, Reload, RulesView, TotalsView};
 use crate::store::{self, StoreError};
-use crate::telemetry::Registry;
+use crate::telemetry::{Registry, with_causes};
 
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::metrics::Metrics;
 use super::pipeline::{Pipeline, ScratchPool};
 use super::reload::{self, InForce, RuleKeeper};
+use super::rule_history::RuleHistory;
 use super::running::App;
 
 /// Why the program did not start.
@@ -80,7 +81,7 @@ pub(super) fn rule_problems(problems: &[Problem]) -> Vec<ConfigProblem> {
 
 fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
-    let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
+    let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
     let some_keys = !config.serve.auth.keys.is_empty();
     let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
         let policy =
@@ -92,7 +93,8 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
     match (keys, ingest, api) {
         (Ok(keys), Some(ingest), Some(api)) => Ok(Access { keys, doors: [ingest, api] }),
-        _ => Err(problems.into_iter().map(|what| ConfigProblem { place: "serve".to_owned(), what }).collect()),
+        // Each of these texts begins with its setting.
+        _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
 }
 
@@ -145,7 +147,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
         metrics: Arc::clone(&metrics),
-        rules: (Generation(1), update.clone()),
+        rules: RuleHistory::new(Generation(1), update.clone()),
         more_to_remove: false,
     };
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
@@ -216,7 +218,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     }
     if access.keys.from_files() {
         let keys = access.keys;
-        let reload = move || keys.reload().map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
     }
     api_runtime.spawn({

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::app::{self, Overrides};
 use crate::store;
+use crate::telemetry;
 
 use super::{FINE, PROBLEMS};
 
@@ -20,7 +21,7 @@ pub(super) fn backup(overrides: &Overrides, file: &Path) -> anyhow::Result<u8> {
             Ok(FINE)
         }
         Err(error) => {
-            writeln!(io::stderr(), "error: {error}")?;
+            writeln!(io::stderr(), "error: {}", telemetry::with_causes(&error))?;
             Ok(PROBLEMS)
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn rules(overrides: &Overrides, command: &RulesCommand) -> anyhow::Re
         Ok(loaded) => loaded,
         Err(problems) => return super::output::problems(&problems, PROBLEMS),
     };
+    super::output::warnings(&loaded.warnings)?;
     let book = match Rulebook::load(&loaded.config) {
         Ok(book) => book,
         Err(problems) => return super::output::problems(&problems, PROBLEMS),

@@ -22,7 +22,7 @@ pub(super) fn run(overrides: &Overrides) -> anyhow::Result<u8> {
         Ok(app) => app,
         Err(StartError::Configuration(problems)) => return super::output::problems(&problems, USAGE),
         Err(error) => {
-            writeln!(io::stderr(), "error: {error:#}")?;
+            writeln!(io::stderr(), "error: {}", telemetry::with_causes(&error))?;
             return Ok(INTERNAL);
         }
     };

@@ -18,10 +18,16 @@ use super::{FINE, PROBLEMS};
 
 /// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
 pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
-    let book = match app::load_config(overrides).map(|loaded| Rulebook::load(&loaded.config)) {
-        Ok(Ok(book)) => book,
-        Ok(Err(problems)) | Err(problems) => return super::output::problems(&problems, PROBLEMS),
+    let loaded = match app::load_config(overrides) {
+        Ok(loaded) => loaded,
+        Err(problems) => return super::output::problems(&problems, PROBLEMS),
     };
+    super::output::warnings(&loaded.warnings)?;
+    let book = match Rulebook::load(&loaded.config) {
+        Ok(book) => book,
+        Err(problems) => return super::output::problems(&problems, PROBLEMS),
+    };
+    super::output::warnings(book.warnings())?;
     let output = match args.output.as_deref().map(open_output).transpose() {
         Ok(output) => output,
         Err(problem) => return super::output::problems(&[problem], PROBLEMS),

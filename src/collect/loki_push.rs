@@ -76,6 +76,17 @@ struct Order {
     received: Timestamp,
 }
 
+impl Order {
+    /// How much there will be to decode and scan, as far as a look at the body tells.
+    fn estimate(&self, body: &[u8]) -> usize {
+        match (self.form, self.coding) {
+            (Form::Protobuf, Coding::Plain) => inflate::estimate_snappy(body),
+            // What is within is snappy again where the form is protobuf, which no sender of note does.
+            (_, coding) => inflate::estimate(coding, body),
+        }
+    }
+}
+
 async fn push(door: Arc<Door>, path: &'static str, takes: Takes, request: Request) -> Response {
     let answer = Arc::clone(&door).answer(path, takes, request).await.unwrap_or_else(|refused| refused);
     door.doors.metrics.answered(answer.status().as_u16(), answer.refusal());
@@ -127,7 +138,7 @@ impl Door {
         }
         self.doors.metrics.read(desk.body.len());
 
-        if desk.body.len() <= self.doors.config.large_body.bytes() {
+        if order.estimate(&desk.body) <= self.doors.config.large_body.bytes() {
             return self.work(order, desk, room, None).await;
         }
         let turn = Arc::clone(&self.large).acquire_owned().await;

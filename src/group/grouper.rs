@@ -8,7 +8,7 @@ use lru::LruCache;
 
 use crate::model::{
     Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
-    Priority, Timestamp, TransitionReason, WindowKey, WindowState,
+    Priority, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::Rule;
 
@@ -163,7 +163,7 @@ impl Grouper {
         }
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
-            let verdict = self.count(sighting, rule, current);
+            let verdict = self.count(sighting, rule, sightings.rule_name(sighting.rule), current);
             let full_since = verdict.and_then(|verdict| verdict.full_since);
             // A rule without a threshold fires at once, also for a hit that is too late for its window.
             let fires = rule.count <= 1 || full_since.is_some();
@@ -215,14 +215,14 @@ impl Grouper {
     }
 
     /// Counts the hits in their window. `None` when all of them are too late for it.
-    fn count(&mut self, sighting: &Sighting, rule: &Rule, current: bool) -> Option<Verdict> {
+    fn count(&mut self, sighting: &Sighting, rule: &Rule, name: &RuleName, current: bool) -> Option<Verdict> {
         if sighting.buckets.is_empty() {
             return None;
         }
         let width = bucket_nanos(rule.window);
-        let window = self.windows.get_or_insert_mut(sighting.window_key, || Window::new(rule.name.clone(), width));
+        let window = self.windows.get_or_insert_mut(sighting.window_key, || Window::new(name.clone(), width));
         if current {
-            window.adapt(&rule.name, width);
+            window.adapt(name, width);
         }
         self.touched.window(sighting.window_key);
         Some(match window.bucket_nanos() {
@@ -266,7 +266,7 @@ impl Grouper {
             fingerprint: sighting.fingerprint,
             tenant: sightings.tenant.clone(),
             cluster: Arc::clone(&sightings.cluster),
-            rule: rule.name.clone(),
+            rule: sightings.rule_name(sighting.rule).clone(),
             priority: rule.priority,
             generation: sightings.rules.generation(),
             workload: sighting.stream.workload().clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Fingerprint, Hit, Line, RuleId, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message};
+use crate::model::{Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message};
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
@@ -75,6 +75,8 @@ pub struct Sighting {
 pub struct Sightings {
     /// The rules in force when the batch was scanned.
     pub rules: Arc<RuleSet>,
+    /// Those of them that got another name since then, by the old one. Filled in by who knows of it.
+    pub renamed: HashMap<RuleName, RuleName>,
     /// Whose lines.
     pub tenant: TenantId,
     /// Name of the cluster.
@@ -142,7 +144,16 @@ pub fn sight(
     scratch: &mut SightScratch,
 ) -> Sightings {
     let cluster = if hits.is_empty() { Arc::default() } else { Arc::from(context.cluster) };
-    let out = Sightings { rules: Arc::clone(rules), tenant: tenant.clone(), cluster, list: Vec::new(), hits: 0, late: 0, unsampled: 0 };
+    let out = Sightings {
+        rules: Arc::clone(rules),
+        renamed: HashMap::new(),
+        tenant: tenant.clone(),
+        cluster,
+        list: Vec::new(),
+        hits: 0,
+        late: 0,
+        unsampled: 0,
+    };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut slot = None;
@@ -156,6 +167,15 @@ pub fn sight(
         batch.hit(at, line);
     }
     batch.finish()
+}
+
+impl Sightings {
+    /// The name that a rule has now.
+    #[must_use]
+    pub fn rule_name(&self, rule: RuleId) -> &RuleName {
+        let name = &self.rules.rule(rule).name;
+        self.renamed.get(name).unwrap_or(name)
+    }
 }
 
 struct Batch<'a> {

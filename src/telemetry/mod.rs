@@ -5,12 +5,16 @@
 //!
 //! INVARIANTS: record bytes reach neither a log line nor a metric label; the values of a label are a closed set or are capped.
 
+mod causes;
 mod config;
+mod family;
 mod logging;
 mod registry;
 mod throttle;
 
+pub use causes::with_causes;
 pub use config::{LogFormat, LogLevel, LogLevelError, TelemetryConfig};
+pub use family::Family;
 pub use logging::{InitError, LevelHandle, init_logging};
 pub use registry::{Capped, OTHER, Registry};
 pub use throttle::Throttle;

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::TelemetryConfig;
+use super::{Family, TelemetryConfig};
 
 /// What stands for all values of a label beyond its cap.
 pub const OTHER: &str = "_other";
@@ -38,6 +38,7 @@ struct Inner {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     namespaces: Capped,
+    families: Mutex<Vec<Family>>,
 }
 
 /// Keeps the number of values of a label bounded: the first ones count by themselves, all later ones as [`OTHER`].
@@ -60,7 +61,8 @@ impl Registry {
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES));
         let recorder = with_buckets.expect("the bucket tables are not empty").build_recorder();
         let handle = recorder.handle();
-        let registry = Self(Arc::new(Inner { recorder, handle, namespaces: Capped::new(config.namespace_values) }));
+        let registry =
+            Self(Arc::new(Inner { recorder, handle, namespaces: Capped::new(config.namespace_values), families: Mutex::default() }));
         registry.gauge("kube_sentinel_build_info", "The version that runs; always 1.", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         registry
     }
@@ -83,6 +85,13 @@ impl Registry {
         self.0.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
+    /// Counters that are told apart by one label, whose values come and go. Asked for once: the same name again is another family.
+    pub fn family(&self, name: &'static str, help: &'static str, label: &'static str) -> Family {
+        let family = Family::new(name, help, label);
+        self.0.families.lock().unwrap_or_else(PoisonError::into_inner).push(family.clone());
+        family
+    }
+
     /// The value of a `namespace` label for this namespace: itself, or [`OTHER`] beyond the cap that all metrics share.
     pub fn namespace<'v>(&self, namespace: &'v str) -> &'v str {
         self.0.namespaces.value(namespace)
@@ -97,7 +106,11 @@ impl Registry {
     /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.handle.render()
+        let mut text = self.0.handle.render();
+        for family in self.0.families.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            family.render(&mut text);
+        }
+        text
     }
 
     /// Folds histogram samples again and again, so that they do not pile up when nobody scrapes. Runs until it is dropped.

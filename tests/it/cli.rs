@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::shell::{Running, command, run, text};
+use crate::shell::{Done, Running, command, run, text};
 
 const DEFAULT_RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/default.yaml");
 
@@ -49,9 +49,58 @@ fn exit_codes_say_what_kind_of_end_it_was() {
 }
 
 #[test]
+fn scan_and_rules_warn_of_the_configuration_as_run_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, empty) = (folder.path().join("config.yaml"), folder.path().join("empty.log"));
+    fs::write(&config, format!("rules_file: {DEFAULT_RULES}\nremediation: {{enabled: true}}\n")).expect("a file");
+    fs::write(&empty, "").expect("a file");
+    for command in [&["scan", text(&empty)][..], &["rules", "check"], &["rules", "list"]] {
+        let done = run(&[command, &["--config", text(&config)]].concat());
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let warned = |key: &str| done.err.lines().any(|line| line.starts_with("warning: ") && line.contains(key));
+        assert!(warned("rules_file") && warned("remediation"), "{command:?}: {}", done.err);
+        assert!(!done.out.contains("warning"), "{command:?}: {}", done.out);
+    }
+}
+
+#[test]
 fn the_version_is_one_line() {
     let out = run(&["version"]).out;
-    assert!(out.starts_with("kube-sentinel 0.1.0 (commit: ") && out.contains(", built: ") && out.lines().count() == 1, "{out}");
+    let told = |built_with: Option<&'static str>| built_with.unwrap_or("unknown");
+    let (commit, built) = (told(option_env!("KUBE_SENTINEL_COMMIT")), told(option_env!("KUBE_SENTINEL_BUILT")));
+    assert_eq!(out, format!("kube-sentinel 0.1.0 (commit: {commit}, built: {built})\n"));
+}
+
+#[test]
+fn a_build_takes_its_commit_and_the_time_of_it_from_git_where_git_is() {
+    assert!(include_str!("../../scripts/first-run").contains("\n. scripts/build-info\ncargo build "));
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/build-info");
+    let told = |more: &[(&str, &str)]| {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-euc", ". \"$0\"; echo \"${KUBE_SENTINEL_COMMIT-none} ${KUBE_SENTINEL_BUILT-none}\"", script]);
+        shell.current_dir(folder.path()).env_remove("KUBE_SENTINEL_COMMIT").env_remove("KUBE_SENTINEL_BUILT");
+        let done = Done::of(shell.env("GIT_CEILING_DIRECTORIES", folder.path()).envs(more.iter().copied()));
+        assert_eq!((done.code, &*done.err), (Some(0), ""));
+        done.out.trim_end().to_owned()
+    };
+    assert_eq!(told(&[]), "none none", "a folder that git knows nothing of");
+
+    fs::write(folder.path().join("Cargo.toml"), "").expect("a file");
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]).args(args);
+        let done = Done::of(git.current_dir(folder.path()).env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05+0200"));
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        done.out.trim_end().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "Cargo.toml"]);
+    git(&["commit", "-q", "-m", "one"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    assert_eq!(told(&[]), format!("{} 2026-01-02T01:04:05Z", &commit[..12]));
+    assert_eq!(told(&[("PATH", "/nowhere")]), "none none", "no git");
+    assert_eq!(told(&[("KUBE_SENTINEL_COMMIT", "mine"), ("KUBE_SENTINEL_BUILT", "today")]), "mine today", "a packager knows better");
 }
 
 #[test]
@@ -212,7 +261,7 @@ impl Busy {
         self.folder.path().join("key")
     }
 
-    fn events(&self, more: &[&str]) -> crate::shell::Done {
+    fn events(&self, more: &[&str]) -> Done {
         let key = self.key_file();
         run(&[&["events", "--server", &self.running.api, "--key-file", text(&key)], more].concat())
     }

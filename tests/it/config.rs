@@ -62,6 +62,23 @@ fn an_unknown_key_is_named_with_its_file_and_line() {
 }
 
 #[test]
+fn the_place_of_a_problem_is_told_once() {
+    let cases = [
+        ("cluster: a\ncolect: {}\n", ":2:1: unknown field `colect`"),
+        ("collect:\n  memory: lots\n", ":2:11: \"lots\" is no size"),
+        ("cluster: [\n", ":1:10: expected string scalar"),
+    ];
+    for (content, expected) in cases {
+        let file = written(content);
+        let said = file.check().err;
+        assert!(said.starts_with(&format!("{}{expected}", file.file.display())), "{said}");
+        assert!(!said.contains("at line"), "{said}");
+    }
+    let said = written("serve:\n  api: {address: '0.0.0.0:0'}\n").check().err;
+    assert!(said.starts_with("serve.api.address 0.0.0.0:0 is not on loopback"), "{said}");
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     let file = written(
         "collect: {max_body: 512MiB}\nrules: {files: [missing.yaml], watch_interval: 1ms}\n\
@@ -92,7 +109,7 @@ fn values_come_from_the_environment_without_changing_the_structure() {
     assert!(!crafted.out.contains("allow_unauthenticated: true\n"), "{}", crafted.out);
     let unset = file.check();
     assert_eq!(unset.code, Some(1));
-    assert!(unset.err.starts_with(&format!("{}:1: ", file.file.display())) && unset.err.contains("CLUSTER"), "{}", unset.err);
+    assert!(unset.err.starts_with(&format!("{}:1:10: ", file.file.display())) && unset.err.contains("CLUSTER"), "{}", unset.err);
 }
 
 #[test]

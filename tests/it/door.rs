@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -39,6 +40,8 @@ pub(crate) type Taken = (String, Option<RequestDigest>, Vec<Line>);
 
 struct Seen {
     batches: Mutex<Vec<Taken>>,
+    /// Where each batch was taken.
+    threads: Mutex<Vec<ThreadId>>,
     /// Fates of the next batches; `Durable` when there is none.
     fates: Mutex<VecDeque<Fate>>,
     /// One permit for each batch that may go on.
@@ -59,8 +62,13 @@ impl Bench {
 
     /// A door with these settings whose intake lets `open` batches pass.
     pub(crate) fn with(config: CollectConfig, open: usize) -> Self {
-        let seen =
-            Arc::new(Seen { batches: Mutex::default(), fates: Mutex::default(), gate: Semaphore::new(open), arrived: Notify::new() });
+        let seen = Arc::new(Seen {
+            batches: Mutex::default(),
+            threads: Mutex::default(),
+            fates: Mutex::default(),
+            gate: Semaphore::new(open),
+            arrived: Notify::new(),
+        });
         let recorder = PrometheusBuilder::new().build_recorder();
         let budget = Budget::new(config.memory.bytes());
         let readiness = Readiness::default();
@@ -96,6 +104,11 @@ impl Bench {
     pub(crate) async fn arrived(&self) {
         let patience = std::time::Duration::from_secs(30);
         tokio::time::timeout(patience, self.seen.arrived.notified()).await.expect("a batch was not let in");
+    }
+
+    /// True for a batch that was taken on another thread than this one, in the order in which they came.
+    pub(crate) fn taken_aside(&self) -> Vec<bool> {
+        self.seen.threads.lock().expect("no panic").iter().map(|thread| *thread != thread::current().id()).collect()
     }
 
     /// All batches that were durable.
@@ -144,6 +157,7 @@ fn intake(seen: Arc<Seen>) -> Intake {
         let seen = Arc::clone(&seen);
         async move {
             let Batch { tenant, mut block, digest, lease, .. } = batch;
+            seen.threads.lock().expect("no panic").push(thread::current().id());
             seen.arrived.notify_one();
             seen.gate.acquire().await.expect("never closed").forget();
             let fate = seen.fates.lock().expect("no panic").pop_front().unwrap_or(Fate::Durable);

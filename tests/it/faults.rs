@@ -1,8 +1,9 @@
 //! What breaks around the program: a clear answer, a counter, and nothing accepted is lost or counted twice.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
@@ -59,8 +60,45 @@ fn a_store_that_somebody_else_has_locked_is_waited_for() {
     assert_eq!(server.stop(), Some(0));
 }
 
+/// A program whose store is on a small disk of its own that only it sees, and the way there from outside. `None` where that is not allowed.
+fn on_a_small_disk(folder: &Path, extra: &str) -> Option<(Server, PathBuf)> {
+    let store = folder.join("store");
+    fs::create_dir_all(&store).expect("a folder");
+    let mount = format!("mount -t tmpfs -o size=8m,mode=700 tmpfs '{}' && exec \"$0\" \"$@\"", store.display());
+    let below = |program: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount, program]);
+        unshare
+    };
+    if !below("true").output().is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let server = Server::start_as(below(binary()), folder, extra);
+    let seen = format!("/proc/{}/root{}", server.pid().as_raw_nonzero(), store.display());
+    Some((server, PathBuf::from(seen)))
+}
+
 #[test]
-fn a_disk_without_room_stops_nothing_for_good() {
+fn a_disk_that_is_full_is_waited_for_until_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some((server, disk)) = on_a_small_disk(folder.path(), "collect:\n  answer_timeout: 200ms\n") else {
+        eprintln!("NOT TESTED: this system lets nobody mount a disk in a namespace of his own, so no disk could be filled");
+        return;
+    };
+    assert!(disk.join("events.db").exists(), "the store is on the small disk");
+    let filler = disk.join("filler");
+    let fill = || {
+        let mut file = File::create(&filler).expect("a file");
+        let error = std::iter::from_fn(|| Some(file.write(&[0; 4096]))).find_map(Result::err).expect("an end");
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    };
+    lives_through(&server, "full", fill, || fs::remove_file(&filler).expect("a file"));
+    assert!(server.log().contains("no room to write"), "{}", server.log());
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_file_that_may_not_grow_stops_nothing_for_good() {
     let folder = tempfile::tempdir().expect("a folder");
     // A limit on the size of files needs no rights and no disk. It hits the log as well, and a process that does not ignore its signal dies.
     let mut shell = Command::new("sh");
@@ -104,6 +142,7 @@ fn ends_with(output: &Output, code: Option<i32>, texts: &[&str]) {
     for text in texts {
         assert!(said.contains(text), "{text:?} is not in:\n{said}");
     }
+    assert!(said.matches("os error").count() <= 1, "the reason of the system is told once:\n{said}");
 }
 
 fn fails(extra: &str, code: Option<i32>, texts: &[&str]) {
@@ -138,11 +177,11 @@ fn an_address_in_use_and_a_place_that_cannot_be_written_end_the_start_with_the_r
     fails(
         &format!("serve:\n  api: {{address: '{address}'}}\n"),
         INTERNAL,
-        &["serve.api.address", &address, "another process listens there"],
+        &["serve.api.address", &address, "another process listens there", "in use (os error 98)"],
     );
 
     // Nobody may make folders below /sys, root neither.
-    fails("store:\n  path: /sys/kube-sentinel/events.db\n", INTERNAL, &["/sys/kube-sentinel/events.db", "cannot be written"]);
+    fails("store:\n  path: /sys/kube-sentinel/events.db\n", INTERNAL, &["/sys/kube-sentinel/events.db", "cannot be written", "(os error "]);
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(folder.path().join("store")).expect("a folder");
     fs::write(folder.path().join("store/events.db"), "something else").expect("a file");

@@ -494,6 +494,26 @@ async fn large_bodies_are_worked_on_aside_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_body_is_large_by_what_it_inflates_to_and_not_by_what_was_sent() {
+    const GZIP: Headers = &[("content-type", "application/json"), ("content-encoding", "gzip")];
+    let config = CollectConfig { large_body: ByteSize(40_000), ..CollectConfig::default() };
+    let bench = Bench::with(config.clone(), Semaphore::MAX_PERMITS);
+    let bodies = |lines: usize| {
+        let line = "panic: index out of range ".repeat(20);
+        let text = json(&vec![line.as_str(); lines]);
+        let protobuf = stream("{app=\"api\"}", &vec![line.as_bytes(); lines]);
+        [(JSON, text.clone().into_bytes()), (GZIP, gzip(text.as_bytes())), (SNAPPY, snappy(&protobuf))]
+    };
+    for (at, (headers, body)) in bodies(10).into_iter().chain(bodies(100)).enumerate() {
+        assert!(body.len() < config.large_body.bytes() || at == 3, "{at}: only the plain one is large as sent");
+        assert_eq!(bench.push(PUSH, headers, body).await.code, 204);
+    }
+    assert_eq!(bench.taken_aside(), [false, false, false, true, true, true]);
+    assert_eq!(bench.taken().concat().len(), 3 * 110);
+    bench.settle_accounts();
+}
+
+#[tokio::test]
 async fn every_metric_stands_at_zero_from_the_start() {
     let bench = Bench::new();
     for why in Refusal::ALL {

@@ -209,3 +209,20 @@ fn no_push_is_refused_and_no_hit_is_lost_while_rules_change() {
     assert_eq!(program.figures().sum("kube_sentinel_rules_reloads_total", &[r#"outcome="ok""#]), 10.0);
     assert_eq!(program.figures().sum("kube_sentinel_rules_hits_total", &[r#"rule="boom""#]), sent as f64);
 }
+
+#[test]
+fn a_removed_rule_takes_its_series_along_and_endless_reloads_leave_none_behind() {
+    let rules = |n: usize| rule_file(&[("stays", "match: {pattern: boom}"), (&format!("r{n}"), "match: {pattern: bang}")]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = Program::start(quick(folder.path(), &rules(0)));
+    push(&program, "boom");
+    for n in 1..=5 {
+        push(&program, "bang");
+        change(&program, folder.path(), &rules(n));
+    }
+    let text = program.get("/metrics").text;
+    let mut series: Vec<&str> = text.lines().filter(|line| line.starts_with("kube_sentinel_rules_hits_total{")).collect();
+    series.sort_unstable();
+    let expected = [r#"kube_sentinel_rules_hits_total{rule="r5"} 0"#, r#"kube_sentinel_rules_hits_total{rule="stays"} 1"#];
+    assert_eq!(series, expected, "the rule that stays goes on counting");
+}

@@ -1,6 +1,8 @@
-//! TLS on a listener: certificates, protocols, and their exchange.
+//! TLS on a listener and on the whole program: certificates, protocols, and their exchange.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,11 +13,13 @@ use kube_sentinel::serve::metrics::ServeMetrics;
 use kube_sentinel::serve::tls::{Tls, install_crypto};
 use kube_sentinel::telemetry::{Registry, TelemetryConfig};
 use reqwest::{Certificate, Client};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::support::{Server, eventually, now, push_body};
 
 /// Writes a pair for `localhost` and gives the certificate.
 fn write_pair(config: &TlsConfig) -> rcgen::Certificate {
@@ -97,4 +101,93 @@ async fn both_versions_of_http_are_offered() {
         let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.expect("a handshake");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(chosen.as_bytes()));
     }
+}
+
+/// An authority, and its own certificate.
+struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self { certificate: params.self_signed(&key).expect("a certificate"), issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// Writes a pair for loopback that it signed, each file in one step, and gives the certificate.
+    fn write(&self, config: &TlsConfig) -> CertificateDer<'static> {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        for (file, text) in [(&config.key_file, key.serialize_pem()), (&config.cert_file, certificate.pem())] {
+            let draft = file.with_extension("draft");
+            fs::write(&draft, text).expect("written");
+            fs::rename(draft, file).expect("a rename");
+        }
+        certificate.der().clone()
+    }
+
+    /// What a new connection is shown.
+    fn shown(&self, server: &Server, address: SocketAddr) -> CertificateDer<'static> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("a certificate");
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        server.block_on(async {
+            let stream = TcpStream::connect(address).await.expect("it accepts");
+            let name = ServerName::from(address.ip());
+            let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.expect("a certificate of the authority");
+            stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
+        })
+    }
+}
+
+#[test]
+fn the_running_program_speaks_tls_on_both_listeners_and_takes_a_new_certificate_without_a_restart() {
+    install_crypto();
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let config = files(folder.path());
+    let first = authority.write(&config);
+    let (cert, key) = (config.cert_file.display(), config.key_file.display());
+    let listener = format!("{{address: '127.0.0.1:0', tls: {{cert_file: {cert}, key_file: {key}}}}}");
+    let server = Server::start(folder.path(), &format!("serve:\n  ingest: {listener}\n  api: {listener}\n"));
+    let addresses = [&server.ingest, &server.api].map(|url| {
+        let address = url.strip_prefix("https://").expect("the program says that it speaks TLS");
+        address.parse::<SocketAddr>().expect("an address")
+    });
+    let client = server.trusting(&authority.certificate);
+    let push = |client: &crate::support::Client, line: &str| {
+        assert_eq!(client.push(&push_body(&[("namespace", "shop"), ("pod", "api-0")], now(), &[line])), 204);
+    };
+    push(&client, "panic: over TLS");
+    assert_eq!(client.the_event("")["rule_name"], "panic");
+    assert_eq!(addresses.map(|address| authority.shown(&server, address)), [first.clone(), first.clone()]);
+
+    for address in addresses {
+        let mut plain = std::net::TcpStream::connect(address).expect("it accepts");
+        plain.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n").expect("written");
+        let mut answer = Vec::new();
+        plain.read_to_end(&mut answer).ok();
+        assert!(!answer.starts_with(b"HTTP"), "a TLS alert at most, not {:?}", String::from_utf8_lossy(&answer));
+    }
+    let stranger = server.trusting(&Authority::new().certificate);
+    stranger.send(|http| http.get(format!("{}/ready", server.ingest))).expect_err("another authority");
+
+    let second = authority.write(&config);
+    assert_ne!(first, second);
+    for address in addresses {
+        eventually("a new connection is shown the new certificate", || (authority.shown(&server, address) == second).then_some(()));
+    }
+    // One connection is from before the exchange, the other is new.
+    for client in [&client, &server.trusting(&authority.certificate)] {
+        push(client, "panic: over TLS");
+    }
+    assert_eq!(client.the_event("")["count"], 3);
+    let reloaded = |what: &str| client.figures().sum("kube_sentinel_serve_file_reloads_total", &[what, "result=\"ok\""]);
+    assert_eq!([reloaded("ingest"), reloaded("api")], [1.0, 1.0]);
+    assert_eq!(server.stop(), Some(0));
 }

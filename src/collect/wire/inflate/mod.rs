@@ -37,6 +37,34 @@ const SNAPPY_MOST: usize = 22;
 /// How a stream in snappy's framing format begins.
 const SNAPPY_FRAMED: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
+/// What logs usually inflate to, where a body does not say it.
+const USUAL_RATIO: usize = 10;
+
+/// How long a body will be when it is inflated, as it says itself, or a guess. Only good to choose where to work: it may be a lie.
+#[must_use]
+pub fn estimate(coding: Coding, body: &[u8]) -> usize {
+    let guess = body.len().saturating_mul(USUAL_RATIO);
+    match coding {
+        Coding::Plain => body.len(),
+        // A member ends with its length. Before the last one there may be others, which no sender writes.
+        Coding::Gzip => body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize).max(body.len()),
+        Coding::Deflate => guess,
+        Coding::Zstd => match zstd::zstd_safe::get_frame_content_size(body) {
+            Ok(Some(length)) => usize::try_from(length).unwrap_or(usize::MAX),
+            Ok(None) | Err(_) => guess,
+        },
+    }
+}
+
+/// The same for a snappy body. A plain block that lies about its length is refused before anything is done with it.
+#[must_use]
+pub fn estimate_snappy(body: &[u8]) -> usize {
+    if body.starts_with(SNAPPY_FRAMED) {
+        return body.len().saturating_mul(USUAL_RATIO);
+    }
+    snap::raw::decompress_len(body).unwrap_or(0)
+}
+
 /// Inflates `body` to the end of `out`. [`Coding::Plain`] copies.
 ///
 /// # Errors

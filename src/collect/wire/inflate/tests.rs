@@ -180,3 +180,23 @@ fn a_zstd_window_over_the_standard_is_refused() {
     let body = encoder.finish().expect("memory");
     assert!(matches!(run(Coding::Zstd, &body, LIMITS), Err(DecodeError::Compressed { coding: "zstd", .. })));
 }
+
+#[test]
+fn a_length_is_estimated_before_anything_is_inflated() {
+    let text = b"2026-11-20 panic: index out of range\n".repeat(1_000);
+    let mut sized = zstd::Encoder::new(Vec::new(), 3).expect("a level");
+    sized.set_pledged_src_size(Some(text.len() as u64)).expect("before the first byte");
+    sized.write_all(&text).expect("memory");
+    for (coding, body) in [(Coding::Plain, text.clone()), (Coding::Gzip, gzip(&text)), (Coding::Zstd, sized.finish().expect("memory"))] {
+        assert_eq!(estimate(coding, &body), text.len(), "{coding:?}");
+    }
+    assert_eq!(estimate_snappy(&snappy(&text)), text.len());
+    let (unsized_body, deflated, framed) = (zstd(&text), zlib(&text), framed(&text));
+    assert_eq!(estimate(Coding::Zstd, &unsized_body), unsized_body.len() * USUAL_RATIO);
+    assert_eq!(estimate(Coding::Deflate, &deflated), deflated.len() * USUAL_RATIO);
+    assert_eq!(estimate_snappy(&framed), framed.len() * USUAL_RATIO);
+    for coding in [Coding::Plain, Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+        assert_eq!(estimate(coding, b""), 0, "{coding:?}");
+    }
+    assert_eq!(estimate_snappy(b""), 0);
+}

@@ -1,0 +1,143 @@
+use crate::detect::{DetectConfig, Detector, Scratch};
+use crate::flow::{Budget, Receipt};
+use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
+use crate::model::{Block, EventState, Labels, Line, Seq, Stream, TenantId, TransitionReason};
+use crate::rules::{self, LoadOptions, RuleSource};
+use crate::store::{self, FeedEntry, KnownRule, Store, StoreConfig};
+use crate::telemetry::{Registry, TelemetryConfig};
+
+use super::*;
+use crate::app::reload::follow;
+
+/// Rule sets one after the other, and the work that a commit loop is given while they come and go.
+struct Bench {
+    known: Vec<KnownRule>,
+    sets: Vec<(Detector, StateNames)>,
+    work: Vec<Work>,
+    first: RuleUpdate,
+    receipts: Vec<Receipt>,
+}
+
+impl Bench {
+    fn new(rules: &[&str]) -> Self {
+        let mut bench = Self { known: Vec::new(), sets: Vec::new(), work: Vec::new(), first: RuleUpdate::default(), receipts: Vec::new() };
+        bench.first = bench.next(rules).1;
+        bench
+    }
+
+    /// Rules in flow style, the next generation of them.
+    fn next(&mut self, rules: &[&str]) -> (Generation, RuleUpdate) {
+        let generation = Generation(self.sets.len() as u64 + 1);
+        let text = rules.iter().fold("rules:\n".to_owned(), |text, rule| format!("{text}  - {{priority: P2, {rule}}}\n"));
+        let source = RuleSource::from_bytes("test.yaml", text.into_bytes()).expect("UTF-8");
+        let set = rules::load(&[source], generation, LoadOptions::default()).expect("good rules").set;
+        let (names, update) = follow(&self.known, &set);
+        self.known.clone_from(&update.known);
+        self.sets.push((Detector::build(Arc::new(set), &DetectConfig::default()).expect("an engine"), names));
+        (generation, update)
+    }
+
+    fn reload(&mut self, rules: &[&str]) {
+        let (generation, update) = self.next(rules);
+        self.work.push(Work::Rules { generation, update, done: oneshot::channel().0 });
+    }
+
+    /// A batch of one line that was scanned with the rules of this generation.
+    fn batch(&mut self, generation: usize, line: &str) {
+        let (detector, names) = &self.sets[generation - 1];
+        let now = Clock::system().now();
+        let mut block = Block::over(line.as_bytes().to_vec());
+        let stream = block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+        block.push(Line { start: 0, end: line.len() as u32, stream, at: now });
+        let mut hits = Vec::new();
+        detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
+        assert_eq!(hits.len(), 1, "{line}");
+        let config = GroupConfig::default();
+        let context = SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names };
+        let tenant = TenantId::parse("fake").expect("a tenant");
+        let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
+        let (ack, receipt) = Ack::pair();
+        let scanned = Scanned { source: crate::model::SourceName::LokiPush, lines: 1, bytes: line.len() as u64 };
+        let lease = Budget::new(1).try_admit(1).expect("free");
+        self.work.push(Work::Effects(Effects { sightings, scanned, claim: None, ack, lease }));
+        self.receipts.push(receipt);
+    }
+
+    /// Does all the work, and gives what the feed then says.
+    async fn run(self) -> Vec<FeedEntry> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = Registry::new(&TelemetryConfig::default());
+        let clock = Clock::system();
+        let (store, writer) = open(&folder.path().join("events.db"), &clock, &registry);
+        let mut writer = writer;
+        writer.commit(&Commit { rules: Some(self.first.clone()), ..Commit::default() }).expect("a healthy disk");
+        let commits = CommitLoop {
+            grouper: Grouper::new(&GroupConfig::default(), writer.next_row().expect("a healthy disk")),
+            writer,
+            clock,
+            readiness: Readiness::default(),
+            shutdown: Shutdown::default(),
+            metrics: Arc::new(Metrics::register(&registry)),
+            rules: RuleHistory::new(Generation(1), self.first),
+            more_to_remove: false,
+        };
+        let (sender, receiver) = mpsc::channel(64);
+        for work in self.work {
+            sender.try_send(work).expect("room for all");
+        }
+        drop(sender);
+        commits.run(receiver).await.expect("a healthy disk");
+        for receipt in self.receipts {
+            assert_eq!(receipt.fate().await, Fate::Durable);
+        }
+        store.feed_after(Seq(0), 100).expect("a healthy disk")
+    }
+}
+
+fn open(path: &std::path::Path, clock: &Clock, registry: &Registry) -> (Store, Writer) {
+    store::open(path, &StoreConfig::default(), clock.clone(), store::Metrics::register(registry.recorder())).expect("a new store")
+}
+
+/// Rule, state and reason of an entry.
+fn told(entry: &FeedEntry) -> (&str, EventState, TransitionReason) {
+    (entry.event.rule.as_str(), entry.event.head.state, entry.event.head.reason)
+}
+
+#[tokio::test]
+async fn a_batch_in_flight_over_several_reloads_takes_the_name_that_its_rule_has_now() {
+    let mut bench = Bench::new(&["name: a, match: {pattern: apple}"]);
+    let renamed = "name: b, formerly: [a], match: {pattern: apple}, window: 1h";
+    bench.reload(&[renamed]);
+    bench.reload(&[renamed, "name: p, match: {pattern: pear}"]);
+    bench.batch(1, "apple");
+    bench.batch(3, "apple");
+    let feed = bench.run().await;
+    assert_eq!(feed.len(), 1, "one event, also for a batch of the newest rules");
+    assert_eq!(told(&feed[0]), ("b", EventState::Firing, TransitionReason::ThresholdReached));
+    assert_eq!(feed[0].event.head.count, 2);
+    assert_eq!(feed[0].event.window, Duration::from_secs(3600));
+}
+
+#[tokio::test]
+async fn a_batch_in_flight_while_its_rule_is_renamed_and_then_removed_leaves_no_open_event() {
+    let mut bench = Bench::new(&["name: a, match: {pattern: apple}"]);
+    bench.reload(&["name: b, formerly: [a], match: {pattern: apple}"]);
+    bench.reload(&["name: p, match: {pattern: pear}"]);
+    bench.reload(&["name: p, match: {pattern: pear}, window: 1h"]);
+    bench.batch(1, "apple");
+    let feed = bench.run().await;
+    assert_eq!(told(feed.last().expect("an event")), ("b", EventState::Resolved, TransitionReason::RuleRemoved));
+}
+
+#[tokio::test]
+async fn a_batch_in_flight_does_not_touch_the_events_of_a_rule_that_has_its_rules_old_name() {
+    let mut bench = Bench::new(&["name: a, match: {pattern: apple}"]);
+    bench.reload(&["name: b, formerly: [a], match: {pattern: apple}"]);
+    bench.reload(&["name: b, match: {pattern: apple}", "name: a, match: {pattern: pear}"]);
+    bench.batch(3, "pear");
+    bench.batch(1, "apple");
+    let feed = bench.run().await;
+    let mut rules: Vec<_> = feed.iter().map(|entry| (&*entry.event.message, entry.event.rule.as_str())).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, [("apple", "b"), ("pear", "a")]);
+}
