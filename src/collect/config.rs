@@ -34,7 +34,8 @@ pub struct CollectConfig {
     /// Bodies that are larger once decompressed are decoded, scanned and grouped on a blocking thread, so that they do not hold up the
     /// other connections. Goes by the length that the compressed form says, or by ten times what was sent where it says none.
     pub large_body: ByteSize,
-    /// Large bodies that are worked on at the same time; further ones wait, with their memory leased.
+    /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
+    /// `answer_timeout`.
     pub large_at_once: u16,
 }
 

@@ -141,7 +141,11 @@ impl Door {
         if order.estimate(&desk.body) <= self.doors.config.large_body.bytes() {
             return self.work(order, desk, room, None).await;
         }
-        let turn = Arc::clone(&self.large).acquire_owned().await;
+        let patience = self.doors.config.answer_timeout.0;
+        let Ok(turn) = timeout(patience, Arc::clone(&self.large).acquire_owned()).await else {
+            self.desks.put(desk);
+            return Err(Answer::Refused(Refusal::Busy, "too many large bodies are being worked on, try again".to_owned()));
+        };
         let runtime = Handle::current();
         let work = spawn_blocking(move || runtime.block_on(self.work(order, desk, room, turn.ok())));
         work.await.unwrap_or_else(|_| Err(Answer::Refused(Refusal::NotCommitted, "the request was abandoned, try again".to_owned())))

@@ -97,13 +97,14 @@ impl Block {
     /// When the line starts before the end of the one before it or ends behind the buffer, or names a stream that is not there:
     /// decoders check lengths, so this is a fault of ours and never of a sender.
     pub fn push(&mut self, line: Line) {
+        self.appender().1.push(line);
+    }
+
+    /// The buffer, and a way to add lines while it is read.
+    pub fn appender(&mut self) -> (&[u8], Appender<'_>) {
         let after = self.lines.last().map_or(0, |last| last.end);
-        assert!(
-            line.start >= after && line.end >= line.start && line.end as usize <= self.bytes.len() - self.stale,
-            "line out of order or out of bounds"
-        );
-        assert!((line.stream as usize) < self.streams.len(), "line of an unknown stream");
-        self.lines.push(line);
+        let bytes = &self.bytes[..self.bytes.len() - self.stale];
+        (bytes, Appender { after, limit: bytes.len(), streams: self.streams.len(), lines: &mut self.lines })
     }
 
     /// Sum of the lengths of all lines, in bytes.
@@ -133,6 +134,38 @@ impl Block {
         self.stale = self.bytes.len();
         self.lines.clear();
         self.streams.clear();
+    }
+}
+
+/// Adds many lines of one block while its bytes are read.
+///
+/// PERF: what [`Block::push`] looks up for each line is held here.
+#[derive(Debug)]
+pub struct Appender<'b> {
+    lines: &'b mut Vec<Line>,
+    /// End of the last line.
+    after: u32,
+    /// Length of the buffer.
+    limit: usize,
+    streams: usize,
+}
+
+impl Appender<'_> {
+    /// As [`Block::push`].
+    ///
+    /// # Panics
+    /// As there.
+    #[inline(always)]
+    pub fn push(&mut self, line: Line) {
+        let in_order = line.start >= self.after && line.end >= line.start && line.end as usize <= self.limit;
+        assert!(in_order && (line.stream as usize) < self.streams, "line out of order, out of bounds or of an unknown stream");
+        self.after = line.end;
+        self.lines.push(line);
+    }
+
+    /// As [`Block::reserve_lines`].
+    pub fn reserve(&mut self, lines: usize) {
+        self.lines.reserve(lines);
     }
 }
 

@@ -20,7 +20,7 @@ mod time;
 mod units;
 mod workload;
 
-pub use block::{Block, Hit, Line};
+pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventRow, EventState, TransitionReason};
 pub use fingerprint::Fingerprint;

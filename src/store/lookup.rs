@@ -28,6 +28,8 @@ impl Writer {
     /// When the disk fails or the file is damaged.
     pub fn lookup(&mut self, fingerprints: &[Fingerprint]) -> Result<Vec<EventHead>, StoreError> {
         self.run(|connection| {
+            // One transaction for all: each of its own would lock and unlock the file.
+            let connection = connection.transaction()?;
             let mut get = connection.prepare_cached(BY_FINGERPRINT)?;
             let mut found = Vec::new();
             for fingerprint in fingerprints {
@@ -43,6 +45,7 @@ impl Writer {
     /// When the disk fails or the file is damaged.
     pub fn lookup_rows(&mut self, rows: &[EventRow]) -> Result<Vec<EventHead>, StoreError> {
         self.run(|connection| {
+            let connection = connection.transaction()?;
             let mut get = connection.prepare_cached(BY_ROW)?;
             let mut found = Vec::new();
             for place in rows {
@@ -57,7 +60,7 @@ impl Writer {
     /// # Errors
     /// When the disk fails or the file is damaged.
     pub fn lookup_windows(&mut self, keys: &[WindowKey]) -> Result<Vec<WindowState>, StoreError> {
-        self.run(|connection| windows::get(connection, keys))
+        self.run(|connection| windows::get(&*connection.transaction()?, keys))
     }
 
     /// Events whose count went on since the feed last told of them: asked for once, at the start.

@@ -494,6 +494,18 @@ async fn large_bodies_are_worked_on_aside_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_large_body_that_gets_no_turn_is_refused_and_not_kept_for_ever() {
+    let answer_timeout = Span::secs(0);
+    let config = CollectConfig { large_body: ByteSize(10), large_at_once: 1, answer_timeout, ..CollectConfig::default() };
+    let bench = Bench::with(config, 0);
+    // The first one has the turn until its lines are taken, which they never are.
+    assert_eq!(bench.push(PUSH, JSON, json(&["the first one"])).await.code, 503);
+    let answer = bench.push(PUSH, JSON, json(&["the second one"])).await;
+    assert_eq!((answer.code, answer.body.as_str()), (429, "too many large bodies are being worked on, try again\n"));
+    assert_eq!(bench.reason("requests_refused", "busy"), 1);
+}
+
+#[tokio::test]
 async fn a_body_is_large_by_what_it_inflates_to_and_not_by_what_was_sent() {
     const GZIP: Headers = &[("content-type", "application/json"), ("content-encoding", "gzip")];
     let config = CollectConfig { large_body: ByteSize(40_000), ..CollectConfig::default() };

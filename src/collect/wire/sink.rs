@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Block, Labels, Line, Stream, Timestamp};
+use crate::model::{Appender, Block, Labels, Line, Stream, Timestamp};
 
 use super::streams::{self, Fold, LabelCache, Parsed};
 use super::{DecodeError, Room};
@@ -64,12 +64,33 @@ pub struct Sink<'a> {
     counts: Counts,
 }
 
+/// Takes the lines of one stream, paying for them as they come.
+///
+/// PERF: what [`Sink::line`] looks up for each line is held here.
+pub(super) struct StreamLines<'s> {
+    /// Those of the block.
+    pub(super) bytes: &'s [u8],
+    into: Appender<'s>,
+    room: &'s mut Room,
+    stream: u32,
+    rules: LineRules,
+    latest: Timestamp,
+    /// Further lines that are paid for.
+    paid: usize,
+    /// Of these lines; added to the sink's at the end.
+    counts: Counts,
+    all: &'s mut Counts,
+}
+
 /// How far a sink has come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     lines: usize,
     counts: Counts,
 }
+
+/// Lines that are paid for at a time.
+const LINES_AT_A_TIME: usize = 512;
 
 /// How far ahead of our clock a sender's may be. Later lines are put to the time of receipt.
 const FUTURE: Duration = Duration::from_secs(60);
@@ -112,11 +133,6 @@ impl<'a> Sink<'a> {
         self.room.grow_tables(lines.saturating_mul(size_of::<Line>()))?;
         self.block.reserve_lines(lines);
         Ok(())
-    }
-
-    /// Gives back what was paid for lines that did not come.
-    pub(super) fn give_back(&mut self, lines: usize) {
-        self.room.shrink_tables(lines.saturating_mul(size_of::<Line>()));
     }
 
     /// Remembers how far this has come.
@@ -173,36 +189,86 @@ impl<'a> Sink<'a> {
     /// A line at its place in the block's bytes. Lines come in ascending order and within the bytes.
     #[inline]
     pub(super) fn line(&mut self, start: usize, end: usize, at: Timestamp, stream: u32) {
-        let end = if end - start > self.rules.max_line { self.cut(start) } else { end };
-        let at = self.time(at);
-        self.counts.lines += 1;
-        self.block.push(Line { start: offset(start), end: offset(end), stream, at });
+        let Self { rules, latest, ref mut counts, .. } = *self;
+        let (bytes, mut into) = self.block.appender();
+        into.push(line(bytes, start, end, at, stream, rules, latest, counts));
     }
 
-    /// Event time by the clock rules: none is the time of receipt, and so is the future.
-    #[inline]
-    fn time(&mut self, at: Timestamp) -> Timestamp {
-        let received = self.rules.received;
-        if at == Timestamp(0) {
-            return received;
+    /// A way to take the lines of one stream, when nothing else is asked of the sink meanwhile.
+    pub(super) fn lines_of(&mut self, stream: u32) -> StreamLines<'_> {
+        let Self { rules, latest, .. } = *self;
+        let (bytes, into) = self.block.appender();
+        StreamLines { bytes, into, room: self.room, stream, rules, latest, paid: 0, counts: Counts::default(), all: &mut self.counts }
+    }
+}
+
+impl StreamLines<'_> {
+    /// As [`Sink::line`].
+    ///
+    /// # Errors
+    /// When there is no room for further lines.
+    #[inline(always)]
+    pub(super) fn take(&mut self, start: usize, end: usize, at: Timestamp) -> Result<(), DecodeError> {
+        if self.paid == 0 {
+            self.pay()?;
         }
-        self.counts.stamped += 1;
-        if at > self.latest {
-            self.counts.clamped += 1;
-            return received;
-        }
-        at
+        self.paid -= 1;
+        self.into.push(line(self.bytes, start, end, at, self.stream, self.rules, self.latest, &mut self.counts));
+        Ok(())
     }
 
-    /// The end of a line that is too long, not within a character.
+    /// Gives back what was paid for lines that did not come, and counts those that did.
+    pub(super) fn finish(self) {
+        self.room.shrink_tables(self.paid.saturating_mul(size_of::<Line>()));
+        self.all.lines += self.counts.lines;
+        self.all.truncated += self.counts.truncated;
+        self.all.clamped += self.counts.clamped;
+        self.all.stamped += self.counts.stamped;
+    }
+
     #[cold]
-    fn cut(&mut self, start: usize) -> usize {
-        self.counts.truncated += 1;
-        let end = start + self.rules.max_line;
-        let bytes = self.block.bytes();
-        let within_char = |at: &usize| bytes.get(*at).is_some_and(|b| b & 0b1100_0000 == 0b1000_0000);
-        (start..=end).rev().take(4).find(|at| !within_char(at)).unwrap_or(end)
+    fn pay(&mut self) -> Result<(), DecodeError> {
+        self.room.grow_tables(LINES_AT_A_TIME * size_of::<Line>())?;
+        self.into.reserve(LINES_AT_A_TIME);
+        self.paid = LINES_AT_A_TIME;
+        Ok(())
     }
+}
+
+/// A line by the rules for lines and times.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "inlined into loops that hold all of them in registers")]
+fn line(
+    bytes: &[u8],
+    start: usize,
+    end: usize,
+    at: Timestamp,
+    stream: u32,
+    rules: LineRules,
+    latest: Timestamp,
+    counts: &mut Counts,
+) -> Line {
+    counts.lines += 1;
+    let mut end = end;
+    if end - start > rules.max_line {
+        counts.truncated += 1;
+        end = cut(bytes, start, rules.max_line);
+    }
+    // None is the time of receipt, and so is the future.
+    let is_stamped = at != Timestamp(0);
+    let is_future = at > latest;
+    counts.stamped += u64::from(is_stamped);
+    counts.clamped += u64::from(is_future);
+    let at = if is_stamped && !is_future { at } else { rules.received };
+    Line { start: offset(start), end: offset(end), stream, at }
+}
+
+/// The end of a line that is too long, not within a character.
+#[cold]
+fn cut(bytes: &[u8], start: usize, max_line: usize) -> usize {
+    let end = start + max_line;
+    let within_char = |at: &usize| bytes.get(*at).is_some_and(|b| b & 0b1100_0000 == 0b1000_0000);
+    (start..=end).rev().take(4).find(|at| !within_char(at)).unwrap_or(end)
 }
 
 /// The stream of a label key from the cache, or a new one that is paid for before it is made.
