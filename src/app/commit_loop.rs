@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
 use crate::model::{EventWrite, Generation};
-use crate::store::{Commit, RuleUpdate, StoreError, Writer};
+use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::metrics::{Metrics, Scanned};
@@ -46,8 +46,8 @@ pub(super) struct Effects {
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
-    /// Commit that other rules are in force from here on.
-    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<()> },
+    /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
+    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
 }
 
 /// Everything that the loop owns.
@@ -68,7 +68,7 @@ pub(super) struct CommitLoop {
 #[derive(Default)]
 struct Settling {
     effects: Vec<Effects>,
-    rules_done: Vec<oneshot::Sender<()>>,
+    rules_done: Vec<oneshot::Sender<Vec<KnownRule>>>,
 }
 
 impl CommitLoop {
@@ -161,8 +161,9 @@ impl CommitLoop {
             effects.ack.settle(Fate::Durable);
         }
         for done in settling.rules_done {
+            let known = self.until_it_works(Writer::known_rules).await?;
             // Nobody waits any more when the process is going down.
-            done.send(()).ok();
+            done.send(known).ok();
         }
         Ok(())
     }

@@ -299,6 +299,10 @@ impl Grouper {
         let next = match (head.state, fires) {
             // firing -> firing
             (EventState::Firing, _) => None,
+            // pending -> pending, and its rule was gone in between
+            (EventState::Pending, false) if head.reason == TransitionReason::RuleRemoved => {
+                Some((EventState::Pending, TransitionReason::Reappeared))
+            }
             // pending -> pending
             (EventState::Pending, false) => None,
             // pending -> firing

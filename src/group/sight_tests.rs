@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::samples::{Bench, at, block, rule, rules, stream};
 use crate::group::{StateNames, bucket_nanos};
@@ -164,8 +164,8 @@ fn a_renamed_rule_sees_the_same_fingerprints() {
     let mut renamed = rule("new", 1, 60);
     renamed.formerly = vec![old.rules()[0].name.clone()];
     let new = rules(vec![renamed]);
-    let before = StateNames::resolve(&old, BTreeMap::new());
-    let after = StateNames::resolve(&new, before.table.clone());
+    let before = StateNames::resolve(&old, BTreeMap::new(), &BTreeSet::new());
+    let after = StateNames::resolve(&new, before.table.clone(), &BTreeSet::new());
     let sight_with = |rules: &Arc<RuleSet>, names: &StateNames| {
         let context = SightContext { config: &config, cluster: "", storm: &storm, names };
         sight(&context, rules, &tenant, &block, &hits, at(0), &mut SightScratch::default()).list.remove(0)
