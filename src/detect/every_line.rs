@@ -16,8 +16,17 @@ use super::scratch::{Candidate, DfaScratch};
 /// What looks at every line.
 #[derive(Debug)]
 pub(super) struct EveryLine {
-    runs: Vec<(RuleId, Run)>,
+    runs: Vec<Runner>,
     automata: Option<Automata>,
+}
+
+/// A rule that is known by a run.
+#[derive(Debug)]
+struct Runner {
+    rule: RuleId,
+    run: Run,
+    /// To find the run in an ASCII subject is all that the rule asks for.
+    proves: bool,
 }
 
 /// See the module's page. Both have the same rules.
@@ -55,12 +64,13 @@ impl EveryLine {
         let mut runs = Vec::new();
         let mut others = Vec::new();
         for unaided in unaided {
-            match Run::required(&unaided.expression) {
-                Some(run) => runs.push((unaided.rule, run)),
-                None => others.push(unaided),
+            let ascii = Form::new(&unaided.expression, Subject::Ascii);
+            match Run::required(&unaided.expression).filter(|_| !ascii.is_exact) {
+                Some(run) => runs.push(Runner { rule: unaided.rule, proves: unaided.is_all && run.is_match, run }),
+                None => others.push((unaided, ascii)),
             }
         }
-        let automata = if others.is_empty() { None } else { Some(Automata::try_new(&others, cache)?) };
+        let automata = if others.is_empty() { None } else { Some(Automata::try_new(others, cache)?) };
         Ok(Some(Self { runs, automata }))
     }
 
@@ -72,29 +82,25 @@ impl EveryLine {
     pub(super) fn propose(&self, line: usize, raw: &[u8], scratch: &mut Option<EveryLineScratch>, candidates: &mut Vec<Candidate>) {
         let subjects = Subjects::of(raw);
         for subject in [Some(subjects.raw()), subjects.message()].into_iter().flatten() {
-            for (rule, run) in &self.runs {
-                if run.is_in(subject) {
-                    candidates.push(Candidate::new(line, *rule, false));
-                }
-            }
+            let is_ascii = subject.is_ascii();
+            let found = self.runs.iter().filter(|runner| runner.run.is_in(subject));
+            candidates.extend(found.map(|runner| Candidate::new(line, runner.rule, runner.proves && is_ascii)));
             if let (Some(automata), Some(scratch)) = (&self.automata, scratch.as_mut()) {
-                automata.propose(line, subject, scratch, candidates);
+                automata.propose(line, subject, is_ascii, scratch, candidates);
             }
         }
     }
 }
 
 impl Automata {
-    fn try_new(unaided: &[Unaided], cache: usize) -> Result<Self, String> {
-        let forms = |subject| -> Vec<Form> { unaided.iter().map(|unaided| Form::new(&unaided.expression, subject)).collect() };
-        let ascii = forms(Subject::Ascii);
-        let rules = unaided.iter().zip(&ascii).map(|(unaided, form)| (unaided.rule, unaided.is_all && form.is_exact)).collect();
-        let automaton = |forms: Vec<Form>| LazyDfa::try_new(&forms.into_iter().map(|form| form.hir).collect::<Vec<_>>(), cache / 2);
-        Ok(Self { rules, ascii: automaton(ascii)?, any: automaton(forms(Subject::Any))? })
+    fn try_new(unaided: Vec<(Unaided, Form)>, cache: usize) -> Result<Self, String> {
+        let any: Vec<Hir> = unaided.iter().map(|(unaided, _)| Form::new(&unaided.expression, Subject::Any).hir).collect();
+        let (rules, ascii): (_, Vec<Hir>) =
+            unaided.into_iter().map(|(unaided, form)| ((unaided.rule, unaided.is_all && form.is_exact), form.hir)).unzip();
+        Ok(Self { rules, ascii: LazyDfa::try_new(&ascii, cache / 2)?, any: LazyDfa::try_new(&any, cache / 2)? })
     }
 
-    fn propose(&self, line: usize, subject: &[u8], scratch: &mut EveryLineScratch, candidates: &mut Vec<Candidate>) {
-        let is_ascii = subject.is_ascii();
+    fn propose(&self, line: usize, subject: &[u8], is_ascii: bool, scratch: &mut EveryLineScratch, candidates: &mut Vec<Candidate>) {
         let (automaton, scratch) = if is_ascii { (&self.ascii, &mut scratch.ascii) } else { (&self.any, &mut scratch.any) };
         let found = automaton.search(subject, scratch, |pattern| {
             let (rule, proves) = self.rules[pattern];

@@ -14,6 +14,8 @@ use super::frequency;
 pub(super) struct Run {
     members: [bool; 256],
     length: usize,
+    /// In a subject that is ASCII, the run is the match.
+    pub(super) is_match: bool,
 }
 
 /// Shorter runs are left to the automaton: the frequencies say too little about them, because digits and names come in groups.
@@ -29,7 +31,7 @@ impl Run {
         walk(hir, true, &mut best);
         let (members, length, share): (Members, usize, f64) = best?;
         let table = std::array::from_fn(|byte| members.contain(byte as u8));
-        (share <= MOST_LINES).then_some(Self { members: table, length })
+        (share <= MOST_LINES).then_some(Self { members: table, length, is_match: is_repeated_class(hir) })
     }
 
     /// True when the run is in the subject.
@@ -45,6 +47,15 @@ impl Run {
             }
         }
         false
+    }
+}
+
+/// True for `[^ ]{80,}` and the like.
+fn is_repeated_class(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Capture(capture) => is_repeated_class(&capture.sub),
+        HirKind::Repetition(whole) => matches!(whole.sub.kind(), HirKind::Class(_)),
+        _ => false,
     }
 }
 
