@@ -34,8 +34,11 @@ pub(super) struct Members {
     pub(super) beyond: bool,
 }
 
-/// Longer repetitions are cut: each step is a state, and in a gap such as `.{20}` every set of steps is one.
-const MOST_REPEATS: u32 = 8;
+/// Longer repetitions are cut, as each step is a state.
+const MOST_REPEATS: u32 = 16;
+
+/// The same for what may be nearly anything, such as `.{20}`: each set of steps is a state.
+const MOST_OF_BROAD: u32 = 4;
 
 /// The bytes of characters beyond ASCII, and of what is no text.
 const BEYOND: std::ops::RangeInclusive<u8> = 0x80..=0xff;
@@ -83,10 +86,20 @@ fn rebuilt(hir: &Hir, subject: Subject, is_exact: &mut bool) -> Hir {
         HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(|part| rebuilt(part, subject, is_exact)).collect()),
         HirKind::Repetition(whole) => {
             let sub = Box::new(rebuilt(&whole.sub, subject, is_exact));
-            let (min, max) = (whole.min.min(MOST_REPEATS), whole.max.filter(|max| *max <= MOST_REPEATS));
+            let most = if is_broad(&sub) { MOST_OF_BROAD } else { MOST_REPEATS };
+            let (min, max) = (whole.min.min(most), whole.max.filter(|max| *max <= most));
             *is_exact &= (min, max) == (whole.min, whole.max);
             Hir::repetition(Repetition { min, max, greedy: whole.greedy, sub })
         }
+    }
+}
+
+/// True for a class that is most of the printable characters.
+fn is_broad(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Class(class) => Members::of(class).ascii.count_ones() > 64,
+        HirKind::Alternation(parts) => parts.iter().any(is_broad),
+        _ => false,
     }
 }
 
@@ -132,4 +145,106 @@ fn trimmed(hir: Hir) -> Hir {
     parts.first_mut().into_iter().for_each(least);
     parts.last_mut().into_iter().for_each(least);
     Hir::concat(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::lazy::LazyDfa;
+    use crate::rules::Pattern;
+
+    const PATTERNS: [&str; 30] = [
+        r"\b5\d\d\b",
+        r"\B5\d\B",
+        r"\b{start}\w{2}\b{end}",
+        r"\b{start-half}x\b{end-half}",
+        r"(?-u:\b)\w(?-u:\b)",
+        r"(?-u:\B)5",
+        r"^\s+at \S+\(\S+\)$",
+        r"[\w.+-]+@[\w-]+\.[\w.]+",
+        r"(?i)\bsk\b",
+        r"(?i)[k]s",
+        "\u{e9}+5",
+        "x\u{e9}",
+        r"\p{Greek}+x",
+        r"[^\d ]{2}",
+        r"[\u{e9}\u{3b1}]x",
+        r"(?s).5.",
+        ".x.",
+        r"(?-u)\xff",
+        r"(?-u)[\x80-\xff]{2}",
+        r"(?-u)[^x]{3}5",
+        r"(?m)^5$",
+        "x*",
+        "",
+        "[a&&b]|55",
+        r"(?:\b\w)+@",
+        r"5{17}",
+        r"\w{5}",
+        r"[^ ]{5,}x",
+        r".{2,6}55",
+        r"(?:\d?x){3,20}@?$",
+    ];
+
+    const PIECES: [&[u8]; 18] = [
+        b"5",
+        b"55",
+        b"555555555555555555",
+        b"x",
+        b"a.b",
+        b"@",
+        b" ",
+        b" at ",
+        b"(",
+        b")",
+        b"\n",
+        b"sk",
+        "\u{e9}".as_bytes(),
+        "\u{3b1}".as_bytes(),
+        "\u{661}".as_bytes(),
+        "\u{17f}\u{212a}".as_bytes(),
+        b"\xff",
+        b"\xe2\x84",
+    ];
+
+    /// Subjects of up to seven pieces; every second is ASCII.
+    fn subjects() -> impl Iterator<Item = Vec<u8>> {
+        let mut seed = 1u64;
+        let mut below = move |most: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % most
+        };
+        (0..4000).map(move |n| {
+            let pieces = if n % 2 == 0 { 12 } else { PIECES.len() };
+            (0..below(8)).flat_map(|_| PIECES[below(pieces)]).copied().collect()
+        })
+    }
+
+    #[test]
+    fn a_form_is_found_wherever_its_expression_is_and_an_exact_one_nowhere_else() {
+        let mut inexact = Vec::new();
+        for pattern in PATTERNS {
+            let compiled = Pattern::try_new(pattern).unwrap();
+            let [ascii, any] = [Subject::Ascii, Subject::Any].map(|subject| Form::new(&compiled.hir(), subject));
+            let (ascii_is_exact, any_is_exact) = (ascii.is_exact, any.is_exact);
+            assert!(!any_is_exact, "{pattern}");
+            let [ascii, any] = [ascii, any].map(|form| LazyDfa::try_new(&[form], 1 << 20).unwrap());
+            let mut scratch = (ascii.scratch(), any.scratch());
+            for subject in subjects() {
+                let expected = compiled.regex().is_match(&subject);
+                let shown = String::from_utf8_lossy(&subject);
+                let mut found = (false, false);
+                any.search(&subject, &mut scratch.1, |_| found.1 = true).unwrap();
+                assert!(found.1 || !expected, "{pattern} in {shown:?}");
+                if subject.is_ascii() {
+                    ascii.search(&subject, &mut scratch.0, |_| found.0 = true).unwrap();
+                    assert!(found.0 == expected || found.0 && !ascii_is_exact, "{pattern} in {shown:?}");
+                }
+            }
+            if !ascii_is_exact {
+                inexact.push(pattern);
+            }
+        }
+        assert_eq!(inexact, [r"5{17}", r"[^ ]{5,}x", r".{2,6}55", r"(?:\d?x){3,20}@?$"]);
+    }
 }

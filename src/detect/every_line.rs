@@ -55,6 +55,16 @@ pub(super) struct Unaided {
     pub(super) is_all: bool,
 }
 
+/// True when a rule with this expression makes the automata run.
+pub(super) fn needs_automaton(expression: &Hir) -> bool {
+    run_instead(expression).is_none()
+}
+
+/// The run that a rule is known by, if that is better than its form in an automaton: where the form would be cut.
+fn run_instead(expression: &Hir) -> Option<Run> {
+    Run::required(expression).filter(|_| !Form::new(expression, Subject::Ascii).is_exact)
+}
+
 impl EveryLine {
     /// `None` without rules; `cache` bounds the memory of each thread in bytes.
     pub(super) fn try_new(unaided: Vec<Unaided>, cache: usize) -> Result<Option<Self>, String> {
@@ -64,13 +74,12 @@ impl EveryLine {
         let mut runs = Vec::new();
         let mut others = Vec::new();
         for unaided in unaided {
-            let ascii = Form::new(&unaided.expression, Subject::Ascii);
-            match Run::required(&unaided.expression).filter(|_| !ascii.is_exact) {
+            match run_instead(&unaided.expression) {
                 Some(run) => runs.push(Runner { rule: unaided.rule, proves: unaided.is_all && run.is_match, run }),
-                None => others.push((unaided, ascii)),
+                None => others.push(unaided),
             }
         }
-        let automata = if others.is_empty() { None } else { Some(Automata::try_new(others, cache)?) };
+        let automata = if others.is_empty() { None } else { Some(Automata::try_new(&others, cache)?) };
         Ok(Some(Self { runs, automata }))
     }
 
@@ -93,10 +102,10 @@ impl EveryLine {
 }
 
 impl Automata {
-    fn try_new(unaided: Vec<(Unaided, Form)>, cache: usize) -> Result<Self, String> {
-        let any: Vec<Hir> = unaided.iter().map(|(unaided, _)| Form::new(&unaided.expression, Subject::Any).hir).collect();
-        let (rules, ascii): (_, Vec<Hir>) =
-            unaided.into_iter().map(|(unaided, form)| ((unaided.rule, unaided.is_all && form.is_exact), form.hir)).unzip();
+    fn try_new(unaided: &[Unaided], cache: usize) -> Result<Self, String> {
+        let forms = |subject| -> Vec<Form> { unaided.iter().map(|unaided| Form::new(&unaided.expression, subject)).collect() };
+        let (ascii, any) = (forms(Subject::Ascii), forms(Subject::Any));
+        let rules = unaided.iter().zip(&ascii).map(|(unaided, form)| (unaided.rule, unaided.is_all && form.is_exact)).collect();
         Ok(Self { rules, ascii: LazyDfa::try_new(&ascii, cache / 2)?, any: LazyDfa::try_new(&any, cache / 2)? })
     }
 

@@ -6,6 +6,7 @@ use regex_automata::nfa::thompson;
 use regex_automata::{Input, MatchKind, PatternSet};
 use regex_syntax::hir::Hir;
 
+use super::bytewise::Form;
 use super::scratch::DfaScratch;
 
 /// Some expressions, determinised while the automaton runs.
@@ -30,11 +31,12 @@ const MIN_BYTES_PER_STATE: usize = 10;
 const PART: usize = 256;
 
 impl LazyDfa {
-    /// Takes expressions without Unicode; `cache` bounds the memory of each thread in bytes.
-    pub(super) fn try_new(expressions: &[Hir], cache: usize) -> Result<Self, String> {
+    /// `cache` bounds the memory of each thread in bytes.
+    pub(super) fn try_new(forms: &[Form], cache: usize) -> Result<Self, String> {
+        let hirs: Vec<&Hir> = forms.iter().map(|form| &form.hir).collect();
         let nfa = thompson::Compiler::new()
             .configure(thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None))
-            .build_many_from_hir(expressions)
+            .build_many_from_hir(&hirs)
             .map_err(|error| error.to_string())?;
         let config = DFA::config()
             .match_kind(MatchKind::All)
@@ -43,7 +45,7 @@ impl LazyDfa {
             .minimum_cache_clear_count(Some(MIN_CLEARS))
             .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE));
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|error| error.to_string())?;
-        Ok(Self { dfa, patterns: expressions.len() })
+        Ok(Self { dfa, patterns: forms.len() })
     }
 
     pub(super) fn scratch(&self) -> DfaScratch {

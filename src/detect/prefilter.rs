@@ -22,7 +22,7 @@ use crate::rules::{Pattern, Rule, RuleSet};
 use super::BuildError;
 use super::config::DetectConfig;
 use super::engine::{self, Engine};
-use super::every_line::{EveryLine, EveryLineScratch, Unaided};
+use super::every_line::{self, EveryLine, EveryLineScratch, Unaided};
 use super::literals::{self, ExpensiveReason, Literal, Required, required};
 use super::scratch::{Candidate, Scratch};
 
@@ -73,12 +73,11 @@ impl Plan {
     pub(super) fn new(rules: &RuleSet) -> Self {
         let mut targets: BTreeMap<Literal, Target> = BTreeMap::new();
         let mut by_rule = Vec::with_capacity(rules.rules().len());
-        let mut all: Vec<Result<Option<Required>, ExpensiveReason>> = Vec::with_capacity(rules.rules().len());
-        all.extend(
-            rules.rules().iter().map(|rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) }),
-        );
-        // Where the automaton runs anyway, a further rule in it costs next to nothing.
-        let most = if all.iter().any(Result::is_err) { MOST_COST_BESIDE } else { f64::INFINITY };
+        let of = |rule: &Rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
+        let all: Vec<Result<Option<Required>, ExpensiveReason>> = rules.rules().iter().map(of).collect();
+        // Where an automaton runs anyway, a further rule in it costs next to nothing.
+        let runs = rules.rules().iter().zip(&all).any(|(rule, by)| by.is_err() && every_line::needs_automaton(&unaided(rule).expression));
+        let most = if runs { MOST_COST_BESIDE } else { f64::INFINITY };
         for (rule, by) in rules.rules().iter().zip(all) {
             let by = match by {
                 Ok(Some(required)) if required.cost > most => Err(ExpensiveReason::TooCommon),

@@ -76,9 +76,62 @@ fn walk(hir: &Hir, required: bool, best: &mut Option<(Members, usize, f64)>) -> 
     let length = hir.properties().minimum_len().unwrap_or(0);
     if required && length >= SHORTEST {
         let share = frequency::share_of_lines_with_run(|byte| members.contain(byte), length);
-        if best.as_ref().is_none_or(|(_, _, least)| share < *least) {
+        if best.as_ref().is_none_or(|(_, _, least)| share <= *least) {
             *best = Some((members, length, share));
         }
     }
     members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Pattern;
+
+    #[test]
+    fn a_run_is_found_wherever_it_stands_and_one_byte_less_is_not() {
+        let run = Run::required(&Pattern::try_new("[^ ]{80,}").unwrap().hir()).unwrap();
+        let is_in = |subject: &[u8]| {
+            let expected = subject.split(|byte| *byte == b' ').any(|word| word.len() >= 80);
+            assert_eq!(run.is_in(subject), expected, "{:?}", String::from_utf8_lossy(subject));
+            expected
+        };
+        for before in 0..170 {
+            for after in [0, 1, 79, 80] {
+                let around = |word: &[u8]| [&b"x ".repeat(before)[..before], b" ", word, b" ", &b"yy ".repeat(after)].concat();
+                assert!(is_in(&around(&[b'x'; 80])) && !is_in(&around(&[b'x'; 79])), "{before} {after}");
+                assert!(is_in(&around("\u{e9}".repeat(40).as_bytes())) && is_in(&around(&[0xff; 80])), "{before} {after}");
+            }
+        }
+        for length in 0..400usize {
+            // Blanks at distances that go up and down around the length.
+            is_in(&(0..length).map(|at| if at * at % 241 < 3 { b' ' } else { b'x' }).collect::<Vec<_>>());
+        }
+        assert!(!is_in(b"") && !is_in(&[b'x'; 79]) && is_in(&[b'x'; 80]));
+    }
+
+    #[test]
+    fn the_rarest_run_is_chosen_and_a_common_one_is_none() {
+        for (pattern, expected) in [
+            ("[^ ]{80,}", Some((80, true))),
+            ("([^ ]{80,200})", Some((80, true))),
+            ("^.{900,}$", Some((900, false))),
+            (".{900,}", Some((900, true))),
+            (r"\b(?:\d{4}[ -]?){3}\d{4}\b", Some((16, false))),
+            (r"\b[0-9a-f]{32}\b", Some((32, false))),
+            (r".{20}:[A-Z]{16}.{900}", Some((937, false))),
+            (r".{20}:[A-Z]{16}.{20}", Some((16, false))),
+            (r"(?:\d{20}|[a-f]{18})", Some((18, false))),
+            (r"(?:\d{20}|x)y", None),
+            (r"(?:\d{20})?y", None),
+            (r"(?:\d{20}){0,3}y", None),
+            (r"\d{15}", None),
+            (r".{20}", None),
+            (r"[^ ]{20}", None),
+            ("[a&&b]{20}", None),
+        ] {
+            let run = Run::required(&Pattern::try_new(pattern).unwrap().hir());
+            assert_eq!(run.map(|run| (run.length, run.is_match)), expected, "{pattern}");
+        }
+    }
 }
