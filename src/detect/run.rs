@@ -1,8 +1,10 @@
 //! Long runs: what a rule without a literal can be known by when its matches are long and of few characters.
 //!
-//! Every match of `[^ ]{80,}` is a run of 80 bytes without a blank, and every match of `(?:\d{4}[ -]?){3}\d{4}` one of 16 digits, blanks
-//! and dashes. To look for a run means to look at every 80th or 16th byte and a few beside it. In an automaton the same rules would cost a
-//! state for each step, times the states of all other rules.
+//! Every match of `[^ ]{80,}` is a run of 80 bytes without a blank, every match of `\b[0-9a-f]{8}-[0-9a-f]{4,40}-\d{20}\b` holds one of 20
+//! digits, and a line that `^.{900,}$` matches is a run itself. To look for a run means to look at every 80th or 20th byte and at a few beside
+//! it. In an automaton the same rules cost a state for each step, times the states of all other rules.
+//!
+//! INVARIANT: a subject that the expression is found in holds the run.
 
 use regex_syntax::hir::{Hir, HirKind};
 
@@ -18,7 +20,8 @@ pub(super) struct Run {
     pub(super) is_match: bool,
 }
 
-/// Shorter runs are left to the automaton: the frequencies say too little about them, because digits and names come in groups.
+/// Shorter runs are left to the automaton: the frequencies say too little about them, because digits and names come in groups, and it can
+/// count so far.
 const SHORTEST: usize = 16;
 
 /// Most lines that may hold a run.
@@ -59,7 +62,7 @@ fn is_repeated_class(hir: &Hir) -> bool {
     }
 }
 
-/// The bytes that a match of the expression can be made of; where it is `required`, offers its shortest match as a run.
+/// The bytes that matches of the expression are made of. Offers them as a run of the shortest match, where every match of the rule holds one.
 fn walk(hir: &Hir, required: bool, best: &mut Option<(Members, usize, f64)>) -> Members {
     let all = |parts: &[Hir], required: bool, best: &mut _| {
         parts.iter().map(|part| walk(part, required, best)).fold(Members::default(), Members::or)
