@@ -67,12 +67,17 @@ fn the_place_of_a_problem_is_told_once() {
         ("cluster: a\ncolect: {}\n", ":2:1: unknown field `colect`"),
         ("collect:\n  memory: lots\n", ":2:11: \"lots\" is no size"),
         ("cluster: [\n", ":1:10: expected string scalar"),
+        ("---\ncolect: 1\n", ":2:1: unknown field `colect`"),
+        ("collect: [1]\n", ":1:10: settings are expected here"),
+        ("rules: {files: a}\n", ":1:16: a list is expected here"),
+        ("collect:\n  max_line:\n", ":2:11: the value is missing"),
+        ("x: &x {memory: lots}\ncollect: *x\n", ":1:1: unknown field `x`"),
     ];
     for (content, expected) in cases {
         let file = written(content);
         let said = file.check().err;
         assert!(said.starts_with(&format!("{}{expected}", file.file.display())), "{said}");
-        assert!(!said.contains("at line"), "{said}");
+        assert!(!said.contains("at line") && said.ends_with("\n1 problem\n"), "{said}");
     }
     let said = written("serve:\n  api: {address: '0.0.0.0:0'}\n").check().err;
     assert!(said.starts_with("serve.api.address 0.0.0.0:0 is not on loopback"), "{said}");

@@ -111,6 +111,11 @@ fn problem(name: &str, error: &Error, at: Option<Location>) -> ConfigProblem {
         Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
             "the value is no whole number of 0 or more: write one without quotes".to_owned()
         }
+        Error::Unexpected { expected: "mapping start", .. } => {
+            "settings are expected here: write `key: value` lines, or leave it out".to_owned()
+        }
+        Error::Unexpected { expected: "sequence start", .. } => "a list is expected here: write `[...]`, or leave it out".to_owned(),
+        Error::NullIntoString { .. } => "the value is missing: write one, or leave the key out".to_owned(),
         _ => error.to_string(),
     };
     let Some(at) = at else { return ConfigProblem { place: name.to_owned(), what } };
@@ -121,7 +126,7 @@ fn problem(name: &str, error: &Error, at: Option<Location>) -> ConfigProblem {
 }
 
 fn parse(text: &str) -> Result<Written, Error> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text.lines().all(|line| ["", "---"].contains(&line.trim()) || line.trim_start().starts_with('#')) {
         return Ok(Written::default());
     }
     let environment: HashMap<String, String> =

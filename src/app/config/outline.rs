@@ -3,7 +3,15 @@
 //! Serde stops at the first fault. So that a file is told all of its faults at once, the setting at fault is blanked out in the text, which
 //! moves nothing else, and what is left is read again.
 
-use serde_saphyr::granit_parser::{Event, Marker, Parser};
+use std::ops::Range;
+
+use serde_saphyr::granit_parser::{self, Event, Marker, Parser};
+
+/// Settings that are looked at: as many as are read.
+const MOST_ENTRIES: usize = 20_000;
+
+/// Deepest nesting; a configuration needs 6.
+const NESTING: usize = 24;
 
 /// The settings of a file in the order of the text.
 #[derive(Debug, Default)]
@@ -46,9 +54,10 @@ impl Outline {
     pub(super) fn of(text: &str) -> Self {
         let mut outline = Self { text: text.chars().collect(), entries: Vec::new(), whole: true };
         let mut open: Vec<Container> = Vec::new();
-        for event in Parser::new_from_str(text) {
+        let options = granit_parser::options! { emit_comments: false, flow_nesting_limit: NESTING, block_nesting_limit: NESTING };
+        for event in Parser::new_from_str_with_options(text, options) {
             let step = event.ok().and_then(|(event, span)| outline.take(&mut open, event, span.start, span.end));
-            if step.is_none() {
+            if step.is_none() || outline.entries.len() > MOST_ENTRIES {
                 outline.whole = false;
                 break;
             }
@@ -156,11 +165,18 @@ impl Outline {
         let range = range?;
         let blank = |(at, c): (usize, &char)| if range.contains(&at) && *c != '\n' { ' ' } else { *c };
         let text: String = self.text.iter().enumerate().map(blank).collect();
-        (Self::of(&text).whole == self.whole).then(|| (self.entries[fault].path.clone(), text))
+        let left = Self::of(&text);
+        let same = left.whole == self.whole && left.keys(&range).eq(self.keys(&range));
+        (same && left.text != self.text).then(|| (self.entries[fault].path.clone(), text))
+    }
+
+    /// Where the keys are that stay when this is taken out.
+    fn keys(&self, out: &Range<usize>) -> impl Iterator<Item = usize> {
+        self.entries.iter().filter(|entry| !entry.is_item && !out.contains(&entry.from)).map(|entry| entry.from)
     }
 
     /// What goes with an entry: the comma behind it, or the dash in front of it.
-    fn range(&self, entry: &Entry) -> Option<std::ops::Range<usize>> {
+    fn range(&self, entry: &Entry) -> Option<Range<usize>> {
         if let Some(to) = self.behind(entry.to, ',') {
             return Some(entry.from..to);
         }
@@ -187,6 +203,8 @@ impl Outline {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The path at fault, and what is left without white space.
@@ -211,6 +229,11 @@ mod tests {
             ("a: 1\nb: |\n  text\n  more\nc: 1\n", (2, 4), "b", "a: 1 c: 1"),
             ("'ä: ö': 1\nb: 2\n", (1, 9), "ä: ö", "b: 2"),
             ("a: 1\n", (1, 4), "a", ""),
+            ("# ä\r\na: 1\r\nb: x # ö\r\nc: 2\r\n", (3, 4), "b", "# ä a: 1 # ö c: 2"),
+            ("# ä\r\na:\r\n  b: x\r\n  d: |\r\n    1\r\n\r\nc: 2\r\n", (3, 6), "a.b", "# ä a: d: | 1 c: 2"),
+            ("a: &x {b: 1, c: 2}\nd: {<<: *x, e: 3}\n", (2, 13), "d.e", "a: &x {b: 1, c: 2} d: {<<: *x, }"),
+            ("a: [{b: 1}, {c: 2, d: 3}]\n", (1, 14), "a[1].c", "a: [{b: 1}, { d: 3}]"),
+            ("a: [{b: 1}, {c: 2, d: 3}]\n", (1, 6), "a[0].b", "a: [ {c: 2, d: 3}]"),
         ];
         for (text, (line, column), path, rest) in cases {
             assert_eq!(without(text, line, column), Some((path.to_owned(), rest.to_owned())), "{text}");
@@ -224,6 +247,7 @@ mod tests {
         {
             assert_eq!(without(text, line, column), None, "{text}");
         }
+        assert!(!Outline::of(&"[".repeat(100_000)).whole);
         for text in ["? [a]\n: 1\nb: 2\n", "{a, b: 1}", "- - a\n  - b\n", "---\na: 1\n---\nb: 2\n", "\u{feff}a: 1\r\nb: 2\r\n"] {
             let outline = Outline::of(text);
             for line in 1..5 {
@@ -246,6 +270,25 @@ mod tests {
         ];
         for (path, place) in cases {
             assert_eq!(outline.place(path), place, "{path}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_it_panic_and_no_line_moves(text in "([abc]: |[abc]:\n  |- |[xy]|\\{|\\}|\\[|\\]|, |\n|\r\n|  |\"|'|&a |\\*a|# ö|\\||<<|\\?|é){0,40}") {
+            let outline = Outline::of(&text);
+            for line in 1..8 {
+                for column in 1..12 {
+                    for around in [false, true] {
+                        if let Some((_, left)) = outline.without(line, column, around) {
+                            prop_assert_eq!(left.matches('\n').count(), text.matches('\n').count());
+                            prop_assert_ne!(&left, &text);
+                        }
+                    }
+                }
+            }
         }
     }
 }
