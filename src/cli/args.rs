@@ -76,6 +76,10 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
     /// Files to read: CRI, plain or JSON lines, recognised by their first line. `-` is standard input.
+    ///
+    /// Thresholds count in windows at the times of the lines: a CRI line has that of its header, a JSON line that of its member "time",
+    /// "ts", "timestamp" or "@timestamp" (RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970). A line that tells
+    /// none has that of the lines around it. Plain lines tell none: all of them count as if they came at once, when they are scanned.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
