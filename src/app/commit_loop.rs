@@ -145,6 +145,7 @@ impl CommitLoop {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
+            self.metrics.grouped(self.grouper.take_counts());
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
-use crate::model::Span;
+use crate::model::{ByteSize, Span};
 use crate::serve::ServeConfig;
 use crate::store::StoreConfig;
 use crate::telemetry::TelemetryConfig;
@@ -257,6 +257,9 @@ fn parse(text: &str, environment: HashMap<String, String>) -> Result<Parsed, ser
     Ok(Parsed { config, warnings, problems })
 }
 
+/// What an event may take on its way to subscribers. Clients of gRPC take messages of 4 MiB unless they are told otherwise.
+const LARGEST_EVENT: ByteSize = ByteSize(2 << 20);
+
 /// Values that fit their type and still cannot work.
 fn check(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
@@ -269,6 +272,15 @@ fn check(config: &Config) -> Vec<String> {
     // Places in a block are 32-bit numbers.
     if config.collect.max_inflated.0 > u64::from(u32::MAX) {
         problems.push(format!("collect.max_inflated ({}) is over 4GiB", config.collect.max_inflated));
+    }
+    let group = &config.group;
+    let labels = group.max_label_name.0.saturating_add(group.max_label_value.0).saturating_mul(group.max_labels as u64);
+    let largest = ByteSize(labels.saturating_add(group.max_message.0));
+    if largest > LARGEST_EVENT {
+        problems.push(format!(
+            "group.max_message and group.max_labels with their names and values allow an event of {largest}, and subscribers take updates of \
+             4MiB at most: lower them to {LARGEST_EVENT} together"
+        ));
     }
     if config.rules.watch_interval.0 < std::time::Duration::from_millis(100) {
         problems.push(format!("rules.watch_interval ({}) is under 100ms", config.rules.watch_interval));

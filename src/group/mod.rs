@@ -20,16 +20,18 @@ mod names;
 mod redact;
 #[cfg(test)]
 mod samples;
+mod shown;
 mod sight;
 mod storm;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
 pub use fingerprint::{Place, SCHEME};
-pub use grouper::{Grouper, Missing};
+pub use grouper::{GroupCounts, Grouper, Missing};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;
+pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

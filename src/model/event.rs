@@ -57,9 +57,9 @@ pub struct ErrorEvent {
     pub priority: Priority,
     /// The rule set in force at the first hit.
     pub generation: Generation,
-    /// Who logged.
+    /// Who logged, names cut to a limit.
     pub workload: Workload,
-    /// Labels of the stream of the first hit.
+    /// Labels of the stream of the first hit, secrets redacted, cut to limits.
     pub labels: Labels,
     /// The line's constant parts, variable parts masked.
     pub template: Arc<str>,

@@ -28,7 +28,7 @@ pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdE
 pub use labels::{DuplicateLabel, Labels};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
-pub use record::{Kubernetes, kubernetes_of};
+pub use record::{Kubernetes, MAX_NAME, kubernetes_of};
 pub use stream::{Stream, StreamId};
 pub use time::{Timestamp, TimestampError};
 pub use units::{ByteSize, Span, UnitError};

@@ -89,7 +89,7 @@ pub struct ErrorEvent {
     /// Text of the first hit, secrets redacted, cut to a limit.
     #[prost(string, tag = "16")]
     pub message: ::prost::alloc::string::String,
-    /// Labels of the stream of the first hit.
+    /// Labels of the stream of the first hit, secrets redacted, cut in number and length.
     #[prost(btree_map = "string, string", tag = "17")]
     pub labels: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -99,7 +99,7 @@ pub struct ErrorEvent {
     #[prost(uint64, tag = "18")]
     pub generation: u64,
 }
-/// Who logged. Parts that are not known are empty.
+/// Who logged. Parts that are not known are empty, names are cut at 253 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Workload {
     #[prost(string, tag = "1")]
