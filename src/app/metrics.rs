@@ -26,6 +26,7 @@ pub(super) struct Metrics {
     sampled_hits: Counter,
     late_hits: Counter,
     cut_texts: Counter,
+    folded_hits: Counter,
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
@@ -90,6 +91,11 @@ impl Metrics {
             cut_texts: registry.counter(
                 "kube_sentinel_group_cut_texts_total",
                 "Labels left out of new events, and label values and names of workloads cut there, because they were too many or too long.",
+                &[],
+            ),
+            folded_hits: registry.counter(
+                "kube_sentinel_group_folded_hits_total",
+                "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
                 &[],
             ),
             commit_batches: registry.histogram("kube_sentinel_app_commit_batches", "Batches that one commit took.", &[]),
@@ -186,6 +192,7 @@ impl Metrics {
     /// What grouping did on the way to a commit.
     pub(super) fn grouped(&self, counts: GroupCounts) {
         self.cut_texts.increment(counts.cut);
+        self.folded_hits.increment(counts.folded);
     }
 
     /// The disk refused a commit; it will be tried again.

@@ -17,6 +17,9 @@ pub struct GroupConfig {
     pub max_label_name: ByteSize,
     /// Longest value of a label that an event shows; what is over it is cut.
     pub max_label_value: ByteSize,
+    /// Most events of one rule at one workload. The hits of further unlike lines count in one event for the rest, so that a workload whose
+    /// every line differs does not crowd all others out of the store. Of a store with room for fewer than ten times as many events, a tenth.
+    pub max_events_per_workload: u64,
     /// Events whose heads stay in memory, at about 250 bytes each. Others are read from the store when they are hit again.
     pub max_events_in_memory: usize,
     /// Windows that stay in memory, at up to 2 KiB each. Others are read from the store when they are hit again.
@@ -53,6 +56,8 @@ impl Default for GroupConfig {
             // Loki's own limits.
             max_label_name: ByteSize(1024),
             max_label_value: ByteSize(2048),
+            // A tenth of what the store keeps by default, and far more than anybody reads of one workload.
+            max_events_per_workload: 1_000,
             // About 25 MB when full.
             max_events_in_memory: 100_000,
             // About 40 MB when every one of them has a hit in every bucket.

@@ -13,6 +13,7 @@ use crate::model::{
 use crate::rules::Rule;
 
 use super::config::GroupConfig;
+use super::crowd::{Crowds, MissingForBirths};
 use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
@@ -22,8 +23,8 @@ const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
 
 /// Folds sightings into events and says what has to be written.
 ///
-/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], [`Grouper::absorb`]; then
-/// [`Grouper::finish`].
+/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
+/// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`].
 ///
 /// INVARIANT: what is in memory is what the store holds once all changes handed out are applied. So memory may forget whatever it likes
 /// after a commit. When changes are lost for good, the grouper is thrown away and made anew from the store.
@@ -34,6 +35,7 @@ pub struct Grouper {
     generation: Generation,
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
+    crowds: Crowds,
     /// Events in memory that are pending.
     pending: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
@@ -47,6 +49,8 @@ pub struct Grouper {
 pub struct GroupCounts {
     /// Labels that were left out of new events, and values and names that were cut there.
     pub cut: u64,
+    /// Hits that count in the event for the rest of their workload.
+    pub folded: u64,
 }
 
 /// What the store has to be asked for before [`Grouper::absorb`]. Keys that it does not know are new.
@@ -95,6 +99,7 @@ impl Grouper {
             generation: Generation::default(),
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
+            crowds: Crowds::new(config.max_events_per_workload),
             pending: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
@@ -143,6 +148,21 @@ impl Grouper {
         rows
     }
 
+    /// What has to be known before the events of a batch are born that neither memory nor the store has: to be asked for after
+    /// [`Grouper::hydrate`].
+    #[must_use]
+    pub fn missing_for_births(&self, sightings: &Sightings) -> MissingForBirths {
+        self.crowds.missing(sightings, |fingerprint| self.heads.contains(fingerprint))
+    }
+
+    /// Takes what the store found: how many events there are at each place, in the order asked for, and the events for the rest.
+    pub fn hydrate_for_births(&mut self, missing: &MissingForBirths, live: &[u64], others: Vec<EventHead>) {
+        for (place, live) in missing.places.iter().zip(live) {
+            self.crowds.learn(*place, *live);
+        }
+        self.hydrate(others, Vec::new());
+    }
+
     /// After a start: events whose count the feed has not told to the end. They are told when their time comes.
     pub fn restore_unpublished(&mut self, heads: Vec<EventHead>) {
         let interval = self.count_interval();
@@ -157,6 +177,7 @@ impl Grouper {
     pub fn forget(&mut self) {
         self.heads.clear();
         self.windows.clear();
+        self.crowds.forget();
         self.pending.clear();
         self.due.clear();
     }
@@ -174,7 +195,17 @@ impl Grouper {
             let full_since = verdict.and_then(|verdict| verdict.full_since);
             // A rule without a threshold fires at once, also for a hit that is too late for its window.
             let fires = rule.count <= 1 || full_since.is_some();
-            if self.heads.contains(&sighting.fingerprint) {
+            let folded;
+            let mut is_known = self.heads.contains(&sighting.fingerprint);
+            let sighting = if is_known || !self.crowds.is_full(sighting.place) {
+                sighting
+            } else {
+                self.counts.folded += sighting.count;
+                folded = self.crowds.fold(sighting, &self.config);
+                is_known = self.heads.contains(&folded.fingerprint);
+                &folded
+            };
+            if is_known {
                 // A batch that was scanned with older rules must not bring an older priority back.
                 self.again(sighting, current.then_some(rule.priority), verdict, fires, now);
             } else {
@@ -218,6 +249,8 @@ impl Grouper {
         while self.windows.len() > self.config.max_windows_in_memory.max(1) {
             self.windows.pop_lru();
         }
+        // Each of them has an event, so it takes no more than the heads do.
+        self.crowds.shrink_to(self.config.max_events_in_memory.max(1));
         changes
     }
 
@@ -294,6 +327,7 @@ impl Grouper {
             head: head.clone(),
         };
         self.counts.cut += shown.cut;
+        self.crowds.opened(sighting.place);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.note_pending(&head);
         self.heads.put(sighting.fingerprint, head);

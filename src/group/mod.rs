@@ -7,12 +7,14 @@
 //! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
-//! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
+//! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
+//! events. How hits are cut into batches and commits changes no count and no state.
 //! Everything that outside data can grow has a bound in [`GroupConfig`].
 //!
 //! It does not mine templates: two lines that differ in a word are two events.
 
 mod config;
+mod crowd;
 mod fingerprint;
 mod grouper;
 mod mask;
@@ -26,6 +28,7 @@ mod storm;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
+pub use crowd::MissingForBirths;
 pub use fingerprint::{Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper, Missing};
 pub use mask::{MAX_TEMPLATE, mask};

@@ -53,6 +53,8 @@ pub struct Sighting {
     pub fingerprint: Fingerprint,
     /// The rule, of the generation of [`Sightings::rules`].
     pub rule: RuleId,
+    /// The rule at the workload, of which there are so many events at most.
+    pub place: Place,
     /// The window that the rule counts these hits in.
     pub window_key: WindowKey,
     /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
@@ -280,6 +282,7 @@ impl Batch<'_> {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
+                place: source.place,
                 window_key,
                 stream: Arc::clone(&source.stream),
                 template: Arc::from(template),

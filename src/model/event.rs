@@ -73,6 +73,23 @@ pub struct ErrorEvent {
     pub head: super::EventHead,
 }
 
+/// One rule at one workload, by what its events show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventOrigin {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Name of the cluster; empty when none is set.
+    pub cluster: Arc<str>,
+    /// The rule that was met.
+    pub rule: RuleName,
+    /// The workload's namespace.
+    pub namespace: Box<str>,
+    /// The workload's name.
+    pub workload: Box<str>,
+    /// The workload's container.
+    pub container: Box<str>,
+}
+
 impl EventId {
     /// Makes a version 7 UUID from a time and 74 bits that must differ between events of the same millisecond.
     #[must_use]

@@ -22,7 +22,7 @@ mod workload;
 
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
-pub use event::{ErrorEvent, EventId, EventRow, EventState, TransitionReason};
+pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use fingerprint::Fingerprint;
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use labels::{DuplicateLabel, Labels};

@@ -75,6 +75,8 @@ pub struct ErrorEvent {
     #[prost(message, optional, tag = "11")]
     pub window: ::core::option::Option<Window>,
     /// In a storm, hits of one rule on one stream were spread over fingerprints by sampling: their sum is exact, this count is not.
+    /// Also set for the event with the template `<other>`: it counts, exactly, the hits of the rule at the workload that have no event of
+    /// their own, because there are as many events as the server keeps of one rule and workload.
     #[prost(bool, tag = "12")]
     pub sampled: bool,
     /// Earliest event time of a hit.

@@ -35,11 +35,9 @@ fn no_push_makes_an_event_that_a_subscriber_does_not_take() {
     let one_end = format!("{long}b");
     let workload = |name| [("namespace", long.as_str()), ("pod", name), ("container", &long), ("node", &long)];
     let line = format!("panic: runtime error: {}", "x ".repeat(200_000));
-    for body in [
-        push_body(&many, now(), &[&line]),
-        push_body(&workload(&long), now(), &[&line]),
-        push_body(&workload(&one_end), now(), &[&line]),
-    ] {
+    for body in
+        [push_body(&many, now(), &[&line]), push_body(&workload(&long), now(), &[&line]), push_body(&workload(&one_end), now(), &[&line])]
+    {
         assert_eq!(server.push(&body), 204);
     }
     let events = told(&server, 3);
@@ -51,5 +49,54 @@ fn no_push_makes_an_event_that_a_subscriber_does_not_take() {
     let figures = server.figures();
     assert_eq!(figures.sum("kube_sentinel_group_cut_texts_total", &[]), 2_980.0 + 9.0 + 9.0);
     assert_eq!(figures.sum("kube_sentinel_errors_total", &[&format!("namespace=\"{}\"", "n".repeat(253))]), 2.0);
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Different words for different numbers, in letters that no masker takes for a number.
+fn word(n: usize) -> String {
+    n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'g')).collect()
+}
+
+/// Pushes lines of one pod that are all unlike.
+fn chatter(client: &Client, lines: std::ops::Range<usize>) {
+    let lines: Vec<String> = lines.map(|n| format!("panic: runtime error: {}", word(n))).collect();
+    for lines in lines.chunks(100) {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert_eq!(client.push(&push_body(&[("namespace", "shop"), ("pod", "chatty-0")], now(), &lines)), 204);
+    }
+}
+
+#[test]
+fn a_pod_whose_every_line_differs_crowds_nobody_else_out_and_each_of_its_hits_counts_also_across_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Room for 100 events, and so for 10 of one workload: a tenth, although the setting allows 1,000.
+    let config = "store:\n  max_events: 100\n";
+    let server = Server::start(folder.path(), config);
+    for service in 0..8 {
+        let body =
+            push_body(&[("service_name", &format!("service-{service}"))], now(), &["panic: runtime error: x", "panic: runtime error: x"]);
+        assert_eq!(server.push(&body), 204);
+    }
+    chatter(&server, 0..1_000);
+    assert_eq!(server.figures().sum("kube_sentinel_group_folded_hits_total", &[]), 990.0);
+    server.kill();
+
+    let server = Server::start(folder.path(), config);
+    chatter(&server, 1_000..1_900);
+    assert_eq!(server.figures().sum("kube_sentinel_group_folded_hits_total", &[]), 900.0);
+    let events = server.events("");
+    let of = |workload: &str| events.iter().filter(|event| event["workload"] == workload).collect::<Vec<_>>();
+    for service in 0..8 {
+        let counts: Vec<_> = of(&format!("service-{service}")).iter().map(|event| event["count"].clone()).collect();
+        assert_eq!(counts, [2]);
+    }
+    let chatty = of("chatty");
+    assert_eq!(chatty.len(), 11);
+    assert_eq!(chatty.iter().filter_map(|event| event["count"].as_u64()).sum::<u64>(), 1_900, "each hit counts once");
+    let rest: Vec<_> = chatty.iter().filter(|event| event["template"] == "<other>").collect();
+    assert_eq!(rest.len(), 1);
+    assert_eq!((&rest[0]["count"], &rest[0]["sampled"]), (&1_890.into(), &true.into()));
+    let message = rest[0]["message"].as_str().expect("a text");
+    assert!(message.starts_with("This workload has 10 events of this rule") && message.ends_with(&word(10)), "{message}");
     assert_eq!(server.stop(), Some(0));
 }
