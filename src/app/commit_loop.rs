@@ -124,6 +124,15 @@ impl CommitLoop {
                 self.grouper.hydrate(heads, Vec::new());
             }
         }
+        // An event is born only where memory did not have it before.
+        if !missing.fingerprints.is_empty() {
+            let births = self.grouper.missing_for_births(&effects.sightings);
+            if !births.is_empty() {
+                let (live, others) =
+                    self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
+                self.grouper.hydrate_for_births(&births, &live, others);
+            }
+        }
         self.grouper.absorb(&effects.sightings, self.clock.now());
         Ok(())
     }
@@ -145,6 +154,7 @@ impl CommitLoop {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
+            self.metrics.grouped(self.grouper.take_counts());
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.

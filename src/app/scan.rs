@@ -15,7 +15,7 @@ use crate::collect::files::{
 };
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
-use crate::group::{Grouper, SightScratch};
+use crate::group::{GroupConfig, Grouper, SightScratch};
 use crate::model::{Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, Hit, Line, Stream, Timestamp, WindowKey, WindowState};
 
 use super::rulebook::Rulebook;
@@ -74,7 +74,8 @@ impl<'b> Scanner<'b> {
     pub fn new(book: &'b Rulebook) -> Self {
         Self {
             book,
-            grouper: Grouper::new(book.group_config(), EventRow(1)),
+            // Nobody else's events are here to be crowded out; `MOST_EVENTS` bounds memory.
+            grouper: Grouper::new(&GroupConfig { max_events_per_workload: u64::MAX, ..book.group_config().clone() }, EventRow(1)),
             scratch: Scratch::default(),
             sight_scratch: SightScratch::default(),
             places: Vec::new(),

@@ -7,13 +7,14 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
-    Priority, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Priority,
+    RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::Rule;
 
 use super::config::GroupConfig;
-use super::redact::redact;
+use super::crowd::{Crowds, MissingForBirths};
+use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
@@ -22,25 +23,34 @@ const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
 
 /// Folds sightings into events and says what has to be written.
 ///
-/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], [`Grouper::absorb`]; then
-/// [`Grouper::finish`].
+/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
+/// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`].
 ///
 /// INVARIANT: what is in memory is what the store holds once all changes handed out are applied. So memory may forget whatever it likes
 /// after a commit. When changes are lost for good, the grouper is thrown away and made anew from the store.
 #[derive(Debug)]
 pub struct Grouper {
-    max_heads: usize,
-    max_windows: usize,
-    count_interval: Duration,
+    config: GroupConfig,
     next_row: EventRow,
     generation: Generation,
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
+    crowds: Crowds,
     /// Events in memory that are pending.
     pending: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
+    counts: GroupCounts,
+}
+
+/// What happened to hits that no event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupCounts {
+    /// Labels that were left out of new events, and values and names that were cut there.
+    pub cut: u64,
+    /// Hits that count in the event for the rest of their workload.
+    pub folded: u64,
 }
 
 /// What the store has to be asked for before [`Grouper::absorb`]. Keys that it does not know are new.
@@ -84,16 +94,16 @@ impl Grouper {
     #[must_use]
     pub fn new(config: &GroupConfig, next_row: EventRow) -> Self {
         Self {
-            max_heads: config.max_events_in_memory.max(1),
-            max_windows: config.max_windows_in_memory.max(1),
-            count_interval: config.count_update_interval.0,
+            config: config.clone(),
             next_row,
             generation: Generation::default(),
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
+            crowds: Crowds::new(config.max_events_per_workload),
             pending: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
+            counts: GroupCounts::default(),
         }
     }
 
@@ -138,10 +148,26 @@ impl Grouper {
         rows
     }
 
+    /// What has to be known before the events of a batch are born that neither memory nor the store has: to be asked for after
+    /// [`Grouper::hydrate`].
+    #[must_use]
+    pub fn missing_for_births(&self, sightings: &Sightings) -> MissingForBirths {
+        self.crowds.missing(sightings, |fingerprint| self.heads.contains(fingerprint))
+    }
+
+    /// Takes what the store found: how many events there are at each place, in the order asked for, and the events for the rest.
+    pub fn hydrate_for_births(&mut self, missing: &MissingForBirths, live: &[u64], others: Vec<EventHead>) {
+        for (place, live) in missing.places.iter().zip(live) {
+            self.crowds.learn(*place, *live);
+        }
+        self.hydrate(others, Vec::new());
+    }
+
     /// After a start: events whose count the feed has not told to the end. They are told when their time comes.
     pub fn restore_unpublished(&mut self, heads: Vec<EventHead>) {
+        let interval = self.count_interval();
         for head in &heads {
-            self.due.insert((head.published_at.plus(self.count_interval), head.fingerprint));
+            self.due.insert((head.published_at.plus(interval), head.fingerprint));
         }
         self.hydrate(heads, Vec::new());
     }
@@ -151,6 +177,7 @@ impl Grouper {
     pub fn forget(&mut self) {
         self.heads.clear();
         self.windows.clear();
+        self.crowds.forget();
         self.pending.clear();
         self.due.clear();
     }
@@ -161,17 +188,28 @@ impl Grouper {
         if current {
             self.generation = sightings.rules.generation();
         }
+        let mut shown = ShownStreams::default();
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
             let verdict = self.count(sighting, rule, sightings.rule_name(sighting.rule), current);
             let full_since = verdict.and_then(|verdict| verdict.full_since);
             // A rule without a threshold fires at once, also for a hit that is too late for its window.
             let fires = rule.count <= 1 || full_since.is_some();
-            if self.heads.contains(&sighting.fingerprint) {
+            let folded;
+            let mut is_known = self.heads.contains(&sighting.fingerprint);
+            let sighting = if is_known || !self.crowds.is_full(sighting.place) {
+                sighting
+            } else {
+                self.counts.folded += sighting.count;
+                folded = self.crowds.fold(sighting, &self.config);
+                is_known = self.heads.contains(&folded.fingerprint);
+                &folded
+            };
+            if is_known {
                 // A batch that was scanned with older rules must not bring an older priority back.
                 self.again(sighting, current.then_some(rule.priority), verdict, fires, now);
             } else {
-                self.open(sightings, sighting, verdict, fires, now);
+                self.open(sightings, sighting, shown.of(&sighting.stream, &self.config), verdict, fires, now);
             }
             if let Some(since) = full_since {
                 self.fire_pending(sighting.window_key, since, now);
@@ -196,7 +234,7 @@ impl Grouper {
 
     /// Everything that changed since the last call. Then memory shrinks to its bounds.
     pub fn finish(&mut self, now: Timestamp) -> Changes {
-        let excess = self.heads.len().saturating_sub(self.max_heads);
+        let excess = self.heads.len().saturating_sub(self.config.max_events_in_memory.max(1));
         let leaving: Vec<Fingerprint> = self.heads.iter().rev().take(excess).map(|(fingerprint, _)| *fingerprint).collect();
         for fingerprint in &leaving {
             // Out of memory nobody would remember to tell this later: rather too early than never.
@@ -208,10 +246,21 @@ impl Grouper {
                 self.pending.remove(&head.row);
             }
         }
-        while self.windows.len() > self.max_windows {
+        while self.windows.len() > self.config.max_windows_in_memory.max(1) {
             self.windows.pop_lru();
         }
+        // Each of them has an event, so it takes no more than the heads do.
+        self.crowds.shrink_to(self.config.max_events_in_memory.max(1));
         changes
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> GroupCounts {
+        std::mem::take(&mut self.counts)
+    }
+
+    fn count_interval(&self) -> Duration {
+        self.config.count_update_interval.0
     }
 
     /// Counts the hits in their window. `None` when all of them are too late for it.
@@ -235,7 +284,7 @@ impl Grouper {
         })
     }
 
-    fn open(&mut self, sightings: &Sightings, sighting: &Sighting, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
+    fn open(&mut self, sightings: &Sightings, sighting: &Sighting, shown: &Shown, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
         let rule = sightings.rules.rule(sighting.rule);
         let row = self.next_row;
         self.next_row = EventRow(row.0 + 1);
@@ -269,14 +318,16 @@ impl Grouper {
             rule: sightings.rule_name(sighting.rule).clone(),
             priority: rule.priority,
             generation: sightings.rules.generation(),
-            workload: sighting.stream.workload().clone(),
-            labels: redacted(sighting.stream.labels()),
+            workload: shown.workload.clone(),
+            labels: shown.labels.clone(),
             template: Arc::clone(&sighting.template),
             message: Arc::clone(&sighting.message),
             window_key: sighting.window_key,
             window: rule.window,
             head: head.clone(),
         };
+        self.counts.cut += shown.cut;
+        self.crowds.opened(sighting.place);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.note_pending(&head);
         self.heads.put(sighting.fingerprint, head);
@@ -287,7 +338,7 @@ impl Grouper {
     }
 
     fn again(&mut self, sighting: &Sighting, priority: Option<Priority>, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
-        let fingerprint = sighting.fingerprint;
+        let (fingerprint, interval) = (sighting.fingerprint, self.count_interval());
         let Some(head) = self.heads.get_mut(&fingerprint) else { return };
         head.count = head.count.saturating_add(sighting.count);
         head.first_seen = head.first_seen.min(sighting.first);
@@ -295,7 +346,7 @@ impl Grouper {
         head.window_count = verdict.map_or(head.window_count, |verdict| verdict.count);
         head.priority = priority.unwrap_or(head.priority);
         head.sampled |= sighting.sampled;
-        let (row, tell) = (head.row, head.published_at.plus(self.count_interval) <= now);
+        let (row, tell) = (head.row, head.published_at.plus(interval) <= now);
         let next = match (head.state, fires) {
             // firing -> firing
             (EventState::Firing, _) => None,
@@ -367,19 +418,20 @@ impl Grouper {
     }
 
     fn take_changes(&mut self) -> Changes {
+        let interval = self.count_interval();
         let mut touched = std::mem::take(&mut self.touched);
         let mut changes = Changes::default();
         for fingerprint in touched.events {
             let Some(head) = self.heads.peek_mut(&fingerprint) else { continue };
             let touch = touched.index.remove(&fingerprint).unwrap_or_default();
-            self.due.remove(&(head.published_at.plus(self.count_interval), fingerprint));
+            self.due.remove(&(head.published_at.plus(interval), fingerprint));
             match touch.feed {
                 Some(feed) => {
                     (head.published_count, head.published_at) = (head.count, feed.at);
                     changes.feed.push(feed);
                 }
                 None if head.count != head.published_count => {
-                    self.due.insert((head.published_at.plus(self.count_interval), fingerprint));
+                    self.due.insert((head.published_at.plus(interval), fingerprint));
                 }
                 None => {}
             }
@@ -410,20 +462,6 @@ impl Touched {
             self.windows.push(key);
         }
     }
-}
-
-/// Label values without secrets: a value is read together with its name, because `token="..."` is told by the name.
-fn redacted(labels: &Labels) -> Labels {
-    let clean = |(name, value): (&str, &str)| {
-        let pair = format!("{name}={value}");
-        let value = match redact(&pair).split_once('=') {
-            Some((kept, value)) if kept == name => value.to_owned(),
-            _ => redact(value).into_owned(),
-        };
-        (name.to_owned(), value)
-    };
-    // The names were distinct before; an empty set is the safe answer to what cannot be.
-    Labels::try_new(labels.iter().map(clean).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

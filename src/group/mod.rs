@@ -7,12 +7,14 @@
 //! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
-//! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
+//! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
+//! events. How hits are cut into batches and commits changes no count and no state.
 //! Everything that outside data can grow has a bound in [`GroupConfig`].
 //!
 //! It does not mine templates: two lines that differ in a word are two events.
 
 mod config;
+mod crowd;
 mod fingerprint;
 mod grouper;
 mod mask;
@@ -20,16 +22,19 @@ mod names;
 mod redact;
 #[cfg(test)]
 mod samples;
+mod shown;
 mod sight;
 mod storm;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
+pub use crowd::MissingForBirths;
 pub use fingerprint::{Place, SCHEME};
-pub use grouper::{Grouper, Missing};
+pub use grouper::{GroupCounts, Grouper, Missing};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;
+pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

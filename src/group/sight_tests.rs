@@ -234,6 +234,18 @@ fn a_batch_tells_no_more_identities_apart_than_it_has_room_for() {
 }
 
 #[test]
+fn identities_of_records_take_no_more_memory_than_they_have_room_for() {
+    let long = "x".repeat(1 << 20);
+    let records: Vec<String> = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|pod| record("shop", pod)).into();
+    let (block, hits) = records_of(&[("job", "fluent-bit"), ("note", &long)], &records);
+    let got = bench(1, 60).sight_block(&block, &hits, at(0));
+    let bytes: usize = got.list.iter().map(|s| s.stream.labels().bytes()).sum();
+    assert!(bytes < MAX_RECORD_BYTES + (3 << 20), "{bytes}");
+    assert_eq!(got.list.iter().map(|s| s.count).sum::<u64>(), 10);
+    assert_eq!(got.list.last().map(|s| (s.count, &*s.stream.workload().name)), Some((2, "fluent-bit")));
+}
+
+#[test]
 fn colours_hide_no_secret_and_make_no_event_of_their_own() {
     let coloured = b"\x1b[36mlevel\x1b[0m=error \x1b[0;36mpassword\x1b[0m=hunter2secret \x1b[1mdone";
     let message = message_of(coloured, 4096);

@@ -194,6 +194,14 @@ fn values_with_which_nothing_works_are_refused_with_the_least_that_does() {
 }
 
 #[test]
+fn settings_that_make_events_too_large_for_subscribers_are_refused() {
+    for group in ["{max_message: 3MiB}", "{max_labels: 1000}", "{max_label_value: 1MiB}"] {
+        let said = written(&format!("group: {group}\n")).check().err;
+        assert!(said.contains("group.max_message and group.max_labels") && said.contains("to 2MiB together"), "{said}");
+    }
+}
+
+#[test]
 fn values_come_from_the_environment_without_changing_the_structure() {
     let file = written("cluster: ${CLUSTER}-1\nrules: {files: ['${CLUSTER}']}\n");
     let check = |name: &str, value: &str| {

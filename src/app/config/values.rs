@@ -20,6 +20,9 @@ const SHORTEST_LINE: ByteSize = ByteSize(64);
 /// Places in a block are 32-bit numbers.
 const LARGEST_BLOCK: ByteSize = ByteSize(u32::MAX as u64);
 
+/// What an event may take on its way to subscribers. Clients of gRPC take messages of 4 MiB unless they are told otherwise.
+const LARGEST_EVENT: ByteSize = ByteSize(2 << 20);
+
 /// Why `${NAME}` may still stand in a value. YAML's quotes keep what is between them as it is, and a secret must not be the name of one.
 const QUOTED: &str = "${NAME} is expanded only in values without quotes";
 
@@ -43,6 +46,7 @@ struct Check<'c> {
 pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     let mut check = Check { unread, faults: Vec::new() };
     check.collect(config);
+    check.events(config);
     check.listeners(config);
     check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
@@ -111,6 +115,21 @@ impl Check<'_> {
             self.fault(
                 "collect.max_inflated",
                 format!("collect.max_inflated ({}) is over 4GiB: write less than 4GiB", collect.max_inflated),
+            );
+        }
+    }
+
+    fn events(&mut self, config: &Config) {
+        let group = &config.group;
+        let labels = group.max_label_name.0.saturating_add(group.max_label_value.0).saturating_mul(group.max_labels as u64);
+        let largest = ByteSize(labels.saturating_add(group.max_message.0));
+        if largest > LARGEST_EVENT {
+            self.fault(
+                "group",
+                format!(
+                    "group.max_message and group.max_labels with their names and values allow an event of {largest}, and subscribers take \
+                     updates of 4MiB at most: lower them to {LARGEST_EVENT} together"
+                ),
             );
         }
     }
