@@ -7,7 +7,7 @@ use kube_sentinel::model::{Generation, Priority};
 use kube_sentinel::rules::{self, LoadOptions, Rule, RuleSource};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use crate::shell::{Done, command};
+use crate::shell::run;
 
 /// (the rule that takes the line, the rule whose sample it is): lines that rightly go to an earlier rule.
 const TAKEN_ON_PURPOSE: [(&str, &str); 0] = [];
@@ -120,7 +120,7 @@ fn samples_hold_and_no_rule_takes_the_sample_of_another() {
 fn packs_that_are_loaded_together_leave_each_other_their_samples() {
     assert!(packs().set.rules().len() >= 200);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/packs");
-    let done = Done::of(command(&["rules", "test", "--rules", folder]));
+    let done = run(&["rules", "test", "--rules", folder]);
     assert_eq!((done.code, done.out.lines().last().map(|line| line.ends_with(", 0 failed"))), (Some(0), Some(true)), "{}", done.out);
 }
 
