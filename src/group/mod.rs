@@ -22,6 +22,7 @@ mod redact;
 mod samples;
 mod sight;
 mod storm;
+mod template;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
@@ -32,4 +33,5 @@ pub use names::StateNames;
 pub use redact::redact;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
+pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

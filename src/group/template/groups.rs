@@ -1,0 +1,212 @@
+//! Groups by their key, and what is learned about words that vary.
+//!
+//! A key is known by its hash. For each word of a new key the rest of the key is remembered: when enough keys differ in that one word, it is
+//! a value, the key with a hole in its place joins them, and their groups become one. The oldest keeps its id; the others are aliases.
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::GroupId;
+use super::key::{HOLE, words_of};
+
+/// Words of a key that are looked at, from its start.
+const MOST_WORDS: usize = 20;
+
+/// Values a word must have been seen with to be a variable.
+///
+/// A name with several dots is a value sooner than a word. A word that hardly anything stands beside, the first word, which says who or what,
+/// and capitals, which name states and constants, need more.
+const VALUES_OF_A_NAME: usize = 3;
+const VALUES_OF_A_WORD: usize = 5;
+const VALUES_OF_A_CONSTANT: usize = 12;
+
+type Map<V> = HashMap<u128, V, lru::DefaultHasher>;
+
+/// All groups and their aliases.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// Hash of a key to its group.
+    by_key: Map<u32>,
+    /// Hash of a key without one of its words to what was seen there.
+    gaps: Map<Gap>,
+    groups: Vec<Group>,
+    buffer: Vec<u8>,
+    /// Groups whose template changed since somebody asked.
+    changed: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Group {
+    /// The key that it was born with.
+    key: Box<[u8]>,
+    /// Itself, or the older group that it became a part of.
+    part_of: u32,
+    /// The most general key, when that is another.
+    general: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+enum Gap {
+    /// The groups that differ in this word, one for each value.
+    Values(Vec<u32>),
+    /// The word is a variable.
+    Hole,
+}
+
+impl Groups {
+    /// The group of a key, which is born when there is none and fewer than `most` are; `None` otherwise.
+    pub(super) fn of(&mut self, key: &[u8], most: usize) -> Option<u32> {
+        let hash = xxh3_128(key);
+        if let Some(group) = self.by_key.get(&hash) {
+            return Some(*group);
+        }
+        if let Some(group) = self.with_known_holes(key) {
+            return Some(group);
+        }
+        if self.groups.len() >= most {
+            return None;
+        }
+        let group = self.groups.len() as u32;
+        self.groups.push(Group { key: key.into(), part_of: group, general: None });
+        self.by_key.insert(hash, group);
+        let varied = match self.gaps.get_mut(&hash) {
+            // What is a word in those keys is a value of another shape in this one.
+            Some(Gap::Values(groups)) => std::mem::take(groups),
+            _ => Vec::new(),
+        };
+        if !varied.is_empty() {
+            self.gaps.insert(hash, Gap::Hole);
+            self.merge(hash, key.to_vec(), &varied);
+        }
+        self.learn(key, group);
+        Some(group)
+    }
+
+    /// The group that a group is a part of by now.
+    pub(super) fn root(&self, mut group: u32) -> u32 {
+        while self.groups[group as usize].part_of != group {
+            group = self.groups[group as usize].part_of;
+        }
+        group
+    }
+
+    /// The most general key of a group.
+    pub(super) fn key(&self, root: u32) -> &[u8] {
+        let group = &self.groups[root as usize];
+        group.general.as_deref().unwrap_or(&group.key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Each group that became a part of an older one, with that one.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = (GroupId, GroupId)> {
+        let merged = (0..self.groups.len() as u32).filter(|group| self.groups[*group as usize].part_of != *group);
+        merged.map(|group| (GroupId::of(group), GroupId::of(self.root(group))))
+    }
+
+    /// The groups whose key is another than when this was asked last.
+    pub(super) fn take_changed(&mut self) -> impl Iterator<Item = u32> {
+        self.changed.drain(..)
+    }
+
+    /// The keys that groups were born with, in the order of their ids.
+    pub(super) fn born_with(&self) -> impl Iterator<Item = &[u8]> {
+        self.groups.iter().map(|group| &*group.key)
+    }
+
+    /// The group of a key whose variable words have values that were never seen.
+    fn with_known_holes(&mut self, key: &[u8]) -> Option<u32> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut general: Option<Vec<u8>> = None;
+        let mut found = None;
+        for _ in 0..MOST_WORDS {
+            let key = general.as_deref().unwrap_or(key);
+            let words = words_of(key).take(MOST_WORDS).count();
+            let hole = words_of(key).take(MOST_WORDS).enumerate().find_map(|(place, word)| {
+                without(key, word, &mut buffer);
+                let hash = xxh3_128(&buffer);
+                let is_hole = matches!(self.gaps.get(&hash), Some(Gap::Hole))
+                    // No line had a word there so far, only values that show their shape.
+                    || (self.by_key.contains_key(&hash) && may_be_a_value(&key[word.0..word.1], place, words));
+                is_hole.then_some(hash)
+            });
+            let Some(hash) = hole else { break };
+            found = self.by_key.get(&hash).copied();
+            if found.is_some() {
+                break;
+            }
+            general = Some(buffer.clone());
+        }
+        self.buffer = buffer;
+        found
+    }
+
+    /// Remembers a key under each of its words, and merges where that makes one of them a variable.
+    fn learn(&mut self, key: &[u8], group: u32) {
+        let mut keys = vec![(key.to_vec(), group)];
+        while let Some((key, group)) = keys.pop() {
+            let words: Vec<(usize, usize)> = words_of(&key).take(MOST_WORDS).collect();
+            for (place, word) in words.iter().enumerate() {
+                let Some(enough) = values_to_vary(&key[word.0..word.1], place, words.len()) else { continue };
+                let mut general = Vec::with_capacity(key.len());
+                without(&key, *word, &mut general);
+                let hash = xxh3_128(&general);
+                let Gap::Values(groups) = self.gaps.entry(hash).or_insert_with(|| Gap::Values(Vec::new())) else { continue };
+                groups.push(group);
+                if groups.len() >= enough {
+                    let groups = std::mem::take(groups);
+                    self.gaps.insert(hash, Gap::Hole);
+                    keys.extend(self.merge(hash, general, &groups));
+                }
+            }
+        }
+    }
+
+    /// Makes groups one, known by `general`, too. Gives that key and its group when it is new, to be learned in its turn.
+    fn merge(&mut self, hash: u128, general: Vec<u8>, groups: &[u32]) -> Option<(Vec<u8>, u32)> {
+        let known = self.by_key.get(&hash).copied();
+        let roots: Vec<u32> = groups.iter().chain(&known).map(|group| self.root(*group)).collect();
+        let oldest = roots.iter().copied().min()?;
+        for root in roots {
+            if root != oldest {
+                self.groups[root as usize].part_of = oldest;
+            }
+        }
+        let holes = |key: &[u8]| (key.iter().filter(|b| **b == HOLE).count(), std::cmp::Reverse(key.len()));
+        if holes(&general) > holes(self.key(oldest)) {
+            self.groups[oldest as usize].general = Some(general.as_slice().into());
+            self.changed.push(oldest);
+        }
+        self.by_key.insert(hash, oldest);
+        known.is_none().then_some((general, oldest))
+    }
+}
+
+/// The key with a hole in place of a word.
+fn without(key: &[u8], (start, end): (usize, usize), out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&key[..start]);
+    out.push(HOLE);
+    out.extend_from_slice(&key[end..]);
+}
+
+/// True for a word that a line may well have in place of a number: no constant, and enough stands beside it.
+fn may_be_a_value(word: &[u8], place: usize, words: usize) -> bool {
+    values_to_vary(word, place, words).is_some_and(|values| values <= VALUES_OF_A_WORD)
+}
+
+/// Values that this word must have been seen with to be a variable; `None` when it never is.
+fn values_to_vary(word: &[u8], place: usize, words: usize) -> Option<usize> {
+    let dots = word.iter().filter(|b| **b == b'.').count();
+    let is_constant = word.len() > 1 && !word.iter().any(u8::is_ascii_lowercase);
+    match words {
+        0 | 1 => None,
+        2 => Some(VALUES_OF_A_CONSTANT),
+        _ if place == 0 || is_constant => Some(VALUES_OF_A_CONSTANT),
+        _ if dots >= 2 => Some(VALUES_OF_A_NAME),
+        _ => Some(VALUES_OF_A_WORD),
+    }
+}
