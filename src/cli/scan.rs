@@ -1,4 +1,4 @@
-//! `scan`: the events of files, offline.
+//! `scan`: the events of files, offline. With `--group`, see `scan_groups`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -18,6 +18,9 @@ use super::{FINE, PROBLEMS};
 
 /// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
 pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
+    if args.group {
+        return super::scan_groups::scan_groups(args);
+    }
     let loaded = match app::load_config(overrides) {
         Ok(loaded) => loaded,
         Err(problems) => return super::output::problems(&problems, PROBLEMS),
@@ -65,12 +68,12 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
 }
 
 /// Opens the output before the work, so that a wrong path is told at once. What it holds is kept until there is something to put in its place.
-fn open_output(path: &Path) -> Result<File, String> {
+pub(super) fn open_output(path: &Path) -> Result<File, String> {
     let opened = File::options().write(true).create(true).truncate(false).open(path);
     opened.map_err(|error| format!("{}: cannot be written: {error}", path.display()))
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
 }
 

@@ -165,6 +165,5 @@ fn without_colours(line: &[u8]) -> Vec<u8> {
 
 fn render(key: &[u8]) -> String {
     let text = String::from_utf8_lossy(key).replace(key::HOLE as char, "<*>");
-    let text = if text.is_empty() { "(empty)".to_owned() } else { text };
     redact(&text).into_owned()
 }
