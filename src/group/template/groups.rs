@@ -15,7 +15,7 @@ const MOST_WORDS: usize = 20;
 
 /// Values a word must have been seen with to be a variable.
 ///
-/// A name with several dots is a value sooner than a word. A word that hardly anything stands beside, the first word, which says who or what,
+/// A name with several dots and a word in quotes are values sooner than a bare word. A word that hardly anything stands beside, the first word, which says who or what,
 /// and capitals, which name states and constants, need more.
 const VALUES_OF_A_NAME: usize = 3;
 const VALUES_OF_A_WORD: usize = 5;
@@ -130,7 +130,7 @@ impl Groups {
                 let hash = xxh3_128(&buffer);
                 let is_hole = matches!(self.gaps.get(&hash), Some(Gap::Hole))
                     // No line had a word there so far, only values that show their shape.
-                    || (self.by_key.contains_key(&hash) && may_be_a_value(&key[word.0..word.1], place, words));
+                    || (self.by_key.contains_key(&hash) && may_be_a_value(key, word, place, words));
                 is_hole.then_some(hash)
             });
             let Some(hash) = hole else { break };
@@ -150,7 +150,7 @@ impl Groups {
         while let Some((key, group)) = keys.pop() {
             let words: Vec<(usize, usize)> = words_of(&key).take(MOST_WORDS).collect();
             for (place, word) in words.iter().enumerate() {
-                let Some(enough) = values_to_vary(&key[word.0..word.1], place, words.len()) else { continue };
+                let Some(enough) = values_to_vary(&key, *word, place, words.len()) else { continue };
                 let mut general = Vec::with_capacity(key.len());
                 without(&key, *word, &mut general);
                 let hash = xxh3_128(&general);
@@ -194,19 +194,21 @@ fn without(key: &[u8], (start, end): (usize, usize), out: &mut Vec<u8>) {
 }
 
 /// True for a word that a line may well have in place of a number: no constant, and enough stands beside it.
-fn may_be_a_value(word: &[u8], place: usize, words: usize) -> bool {
-    values_to_vary(word, place, words).is_some_and(|values| values <= VALUES_OF_A_WORD)
+fn may_be_a_value(key: &[u8], word: (usize, usize), place: usize, words: usize) -> bool {
+    values_to_vary(key, word, place, words).is_some_and(|values| values <= VALUES_OF_A_WORD)
 }
 
 /// Values that this word must have been seen with to be a variable; `None` when it never is.
-fn values_to_vary(word: &[u8], place: usize, words: usize) -> Option<usize> {
+fn values_to_vary(key: &[u8], (start, end): (usize, usize), place: usize, words: usize) -> Option<usize> {
+    let word = &key[start..end];
+    let is_quoted = start > 0 && matches!(key[start - 1], b'"' | b'\'') && key.get(end) == Some(&key[start - 1]);
     let dots = word.iter().filter(|b| **b == b'.').count();
     let is_constant = word.len() > 1 && !word.iter().any(u8::is_ascii_lowercase);
     match words {
         0 | 1 => None,
         2 => Some(VALUES_OF_A_CONSTANT),
         _ if place == 0 || is_constant => Some(VALUES_OF_A_CONSTANT),
-        _ if dots >= 2 => Some(VALUES_OF_A_NAME),
+        _ if dots >= 2 || (is_quoted && key.get(end + 1) != Some(&b':')) => Some(VALUES_OF_A_NAME),
         _ => Some(VALUES_OF_A_WORD),
     }
 }

@@ -94,7 +94,12 @@ impl Step {
             Self::Bracket => bracket(text, at),
             Self::Tag => tag(text, at),
             Self::Words => words(text, at),
-            Self::HostTag => tag(text, skip_blanks(text, word(text, at))),
+            Self::HostTag => {
+                let name = skip_blanks(text, word(text, at));
+                // Names of programs with a blank in them are told by their number.
+                let long_name = || tag(text, skip_blanks(text, word(text, name))).filter(|end| text[..*end].ends_with(b"]:"));
+                tag(text, name).or_else(long_name)
+            }
             Self::Cell => {
                 let end = skip_blanks(text, word(text, at));
                 (end > at && byte(text, end) == b'|').then_some(end + 1)

@@ -1,8 +1,8 @@
 //! From a message to the key of its group: what varies becomes a [`HOLE`], all else stays.
 //!
 //! One pass. A token is a run between blanks and the marks `= : , ; ( ) [ ] { } < > " ' |`. It varies when it has a digit, or is a path, an
-//! address, a long run of hexadecimal letters, or names a time. Values in a row are one value, because lists differ in length. A unit
-//! belongs to its number, and a pair of brackets with nothing in it lacks a value.
+//! address, a truth value behind `=` or `:`, a long run of hexadecimal letters, or names a time. Values in a row are one value, because lists
+//! differ in length. A unit belongs to its number, and a pair of brackets with nothing in it lacks a value.
 
 use crate::group::mask::time;
 
@@ -58,6 +58,12 @@ const UNITS: [&[u8]; 36] = [
 /// Last labels of host names that are not the first word of a package as well.
 const TOP_LABELS: [&[u8]; 13] =
     [b"com", b"net", b"org", b"edu", b"gov", b"mil", b"info", b"biz", b"local", b"internal", b"lan", b"localdomain", b"arpa"];
+
+/// Labels under which countries give out names: `example.co.uk`.
+const SECOND_LABELS: [&[u8]; 9] = [b"com", b"co", b"edu", b"org", b"net", b"gov", b"ac", b"or", b"ne"];
+
+/// What `=` and `:` may assign besides names and numbers.
+const TRUTHS: [&[u8]; 8] = [b"true", b"false", b"null", b"nil", b"None", b"True", b"False", b"NULL"];
 
 /// `for user root`: behind a preposition and the name of a kind of thing stands which one it is.
 const PREPOSITIONS: [&[u8]; 10] = [b"for", b"by", b"of", b"from", b"to", b"on", b"as", b"at", b"with", b"in"];
@@ -144,6 +150,14 @@ impl Keyer<'_> {
             end += 1;
         }
         self.at = end;
+        if end - start <= 4
+            && seen & !(DIGIT | HEX) == 0
+            && self.text.get(end) == Some(&b':')
+            && let Some(end) = self.hexadecimal_groups(start)
+        {
+            self.at = end;
+            return self.hole();
+        }
         let token = &self.text[start..end];
         if seen & DIGIT != 0 {
             self.unit(token);
@@ -170,6 +184,9 @@ impl Keyer<'_> {
             self.at = end;
             return self.hole();
         }
+        if matches!(token.len(), 3..=5) && TRUTHS.contains(&token) && matches!(without_blanks(self.out).last(), Some(b'=' | b':')) {
+            return self.hole();
+        }
         let [(a, b), (c, d)] = self.words;
         if b > a && d > c && THINGS.contains(&&self.out[c..d]) && PREPOSITIONS.contains(&&self.out[a..b]) && seen & PLAIN != 0 {
             return self.hole();
@@ -188,7 +205,7 @@ impl Keyer<'_> {
     /// A token without digits that has a slash, a dot, a backslash or an `@`.
     fn varies(&self, token: &[u8], seen: u8) -> bool {
         let count = |byte: u8| token.iter().filter(|b| **b == byte).count();
-        if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || count(b'/') >= 2) {
+        if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || seen & DOT != 0 || count(b'/') >= 2) {
             return true;
         }
         if seen & ODD != 0 {
@@ -200,7 +217,31 @@ impl Keyer<'_> {
         seen & DOT != 0 && self.is_host(token)
     }
 
-    /// A name with a well-known last label that is no package, or any dotted value of a `key=`.
+    /// Behind hexadecimal groups that are joined by colons: addresses of networks and devices, and clock times.
+    fn hexadecimal_groups(&self, start: usize) -> Option<usize> {
+        let (mut at, mut groups, mut seen) = (start, 0, 0);
+        loop {
+            let group = at;
+            while at < self.text.len() && class(self.text[at]) & (DIGIT | HEX) != 0 {
+                seen |= class(self.text[at]);
+                at += 1;
+            }
+            if at == group || at - group > 4 {
+                return None;
+            }
+            groups += 1;
+            let joint = usize::from(self.text.get(at) == Some(&b':'));
+            let joint = joint + usize::from(joint == 1 && self.text.get(at + 1) == Some(&b':'));
+            let next = self.text.get(at + joint).copied().unwrap_or(0);
+            if joint == 0 || class(next) & (DIGIT | HEX) == 0 {
+                let ends = self.text.get(at).is_none_or(|b| class(*b) & (BLANK | MARK) != 0);
+                return (groups >= 3 && seen & DIGIT != 0 && ends).then_some(at);
+            }
+            at += joint;
+        }
+    }
+
+    /// A name with a well-known last label that is no package, one with a port or line number behind it, or any dotted value of a `key=`.
     fn is_host(&self, token: &[u8]) -> bool {
         let name = token.trim_ascii();
         let name = &name[..name.len() - name.iter().rev().take_while(|b| **b == b'.').count()];
@@ -210,7 +251,10 @@ impl Keyer<'_> {
             return false;
         }
         let is_value = !self.blank && self.out.last() == Some(&b'=');
-        is_value || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
+        let has_number = self.text.get(self.at) == Some(&b':') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_digit);
+        let second = memchr::memrchr(b'.', &name[..last]).map_or(0, |dot| dot + 1);
+        let of_a_country = name.len() - last == 3 && second > 0 && SECOND_LABELS.contains(&&name[second..last]);
+        is_value || has_number || of_a_country || name.starts_with(b"www.") || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
     }
 
     /// Steps over the unit of a number.
@@ -304,6 +348,10 @@ mod tests {
             ("to hdfs://a:1/b", "to hdfs:<*>"),
             ("mail to bob@example.com ok", "mail to <*> ok"),
             ("read/write on I/O", "read/write on I/O"),
+            ("bssid 5c:50:ab:36:bc:03, fe80::ab:c1", "bssid <*>"),
+            ("ready=true, old: null, is false", "ready=<*>, old: <*>, is false"),
+            ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
+            ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
             ("deadbeef bad", "<*> bad"),
             ("", ""),
         ] {
