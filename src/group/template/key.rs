@@ -159,6 +159,10 @@ impl Keyer<'_> {
             return self.hole();
         }
         let token = &self.text[start..end];
+        if seen & (DIGIT | DOT) == DOT && memchr::memchr(b'.', token) == Some(token.len() - 1) {
+            // The end of a sentence.
+            seen &= !DOT;
+        }
         if seen & DIGIT != 0 {
             self.unit(token);
             self.hole();
@@ -188,7 +192,12 @@ impl Keyer<'_> {
             return self.hole();
         }
         let [(a, b), (c, d)] = self.words;
-        if b > a && d > c && THINGS.contains(&&self.out[c..d]) && PREPOSITIONS.contains(&&self.out[a..b]) && seen & PLAIN != 0 {
+        if b > a
+            && d > c
+            && THINGS.iter().any(|thing| thing.eq_ignore_ascii_case(&self.out[c..d]))
+            && PREPOSITIONS.contains(&&self.out[a..b])
+            && seen & PLAIN != 0
+        {
             return self.hole();
         }
         self.constant(start, end);
@@ -254,7 +263,11 @@ impl Keyer<'_> {
         let has_number = self.text.get(self.at) == Some(&b':') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_digit);
         let second = memchr::memrchr(b'.', &name[..last]).map_or(0, |dot| dot + 1);
         let of_a_country = name.len() - last == 3 && second > 0 && SECOND_LABELS.contains(&&name[second..last]);
-        is_value || has_number || of_a_country || name.starts_with(b"www.") || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
+        is_value
+            || has_number
+            || of_a_country
+            || name.starts_with(b"www.")
+            || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
     }
 
     /// Steps over the unit of a number.
@@ -344,6 +357,7 @@ mod tests {
             ("java.net.NoRouteToHostException: No route", "java.net.NoRouteToHostException: No route"),
             ("rhost=a.b.c user=root", "rhost=<*> user=root"),
             ("session closed for user news", "session closed for user <*>"),
+            ("Started Session 7 of User bob.", "Started Session <*> of User <*>"),
             ("C:\\Windows\\System", "C:<*>"),
             ("to hdfs://a:1/b", "to hdfs:<*>"),
             ("mail to bob@example.com ok", "mail to <*> ok"),

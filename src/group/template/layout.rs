@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::header::{Anchors, Step, begins_as_prose, skip_blanks};
+use super::header::{Anchors, Step, begins_as_prose, ends_with_level, skip_blanks};
 
 /// Beginnings that are told apart. Lines of further ones are taken to have no header.
 const MOST_LAYOUTS: usize = 1000;
@@ -25,13 +25,15 @@ const STEP_PERCENT: usize = 90;
 /// What is known of the lines with one beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
-    /// Lines that told of it.
-    lines: u32,
-    /// The anchor that the signature ends with is header.
+    /// Enough lines were seen to say whether the anchor that the signature ends with is header.
+    is_settled: bool,
+    /// It is.
     is_header: bool,
     /// A further anchor may be header, too.
     goes_on: bool,
-    /// What is header behind it, where no further anchor is.
+    /// Lines whose header ends here and that told what follows it, while they are few.
+    lines: u32,
+    /// What is header behind the anchor.
     steps: Vec<Step>,
 }
 
@@ -65,7 +67,7 @@ impl Layouts {
                 }
                 break;
             };
-            if layout.lines < ENOUGH {
+            if !layout.is_settled {
                 return None;
             }
             if !layout.is_header {
@@ -76,7 +78,10 @@ impl Layouts {
                 break;
             }
         }
-        Some(found.map_or_else(|| skip_blanks(text, 0), |(layout, end)| behind(text, end, &layout.steps)))
+        match found {
+            Some((layout, end)) => (layout.lines >= ENOUGH).then(|| behind(text, end, &layout.steps)),
+            None => Some(skip_blanks(text, 0)),
+        }
     }
 
     /// Where the message begins as far as it is known by now.
@@ -87,8 +92,8 @@ impl Layouts {
         }
     }
 
-    /// Learns from lines for which [`Self::message_start`] had no answer.
-    pub(super) fn learn(&mut self, lines: &[&[u8]]) {
+    /// Learns from lines for which [`Self::message_start`] had no answer, of a portion of so many lines.
+    pub(super) fn learn(&mut self, lines: &[&[u8]], portion: usize) {
         let mut counts: HashMap<u64, u32> = HashMap::new();
         let mut before: HashMap<u64, u64> = HashMap::new();
         for line in lines {
@@ -103,7 +108,7 @@ impl Layouts {
         // Shorter beginnings first, so that what a layout follows is decided before it.
         new.sort_unstable();
         for (signature, count) in new {
-            self.count(signature, count, before[&signature], lines.len() as u32, &counts);
+            self.count(signature, count, before[&signature], portion as u32, &counts);
         }
         let mut by_layout: HashMap<u64, Vec<(&[u8], usize)>> = HashMap::new();
         for line in lines {
@@ -112,7 +117,8 @@ impl Layouts {
             }
         }
         for (signature, lines) in by_layout {
-            if let Some(layout) = self.by_signature.get_mut(&signature) {
+            if let Some(layout) = self.by_signature.get_mut(&signature).filter(|layout| layout.lines < ENOUGH) {
+                layout.lines = layout.lines.saturating_add(lines.len() as u32);
                 layout.steps = vote(lines);
             }
         }
@@ -128,16 +134,20 @@ impl Layouts {
         let of = if parent == 0 { all } else { counts[&parent] };
         let often = count.saturating_mul(100) >= of.saturating_mul(ANCHOR_PERCENT);
         let layout = self.by_signature.entry(signature).or_default();
-        if layout.lines < ENOUGH {
-            layout.lines = layout.lines.saturating_add(count);
+        if layout.is_settled {
+            return;
+        }
+        layout.is_settled = of >= ENOUGH;
+        layout.is_header = if parent == 0 {
             // A time behind some words is a header's only where many lines have it there.
-            let is_prose = begins_as_prose(signature);
-            layout.is_header = if parent == 0 { !is_prose || (often && layout.lines >= ENOUGH) } else { often };
-            if layout.is_header
-                && let Some(parent) = self.by_signature.get_mut(&parent)
-            {
-                parent.goes_on = true;
-            }
+            !begins_as_prose(signature) || (often && count >= ENOUGH)
+        } else {
+            often || ends_with_level(signature)
+        };
+        if layout.is_header
+            && let Some(parent) = self.by_signature.get_mut(&parent)
+        {
+            parent.goes_on = true;
         }
     }
 

@@ -16,6 +16,7 @@ mod groups;
 mod header;
 mod key;
 mod layout;
+mod moment;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -84,7 +85,7 @@ impl TemplateMiner {
         let unknown: Vec<&[u8]> =
             subjects.iter().zip(&starts).filter(|(_, start)| start.is_none()).map(|(subject, _)| &**subject).collect();
         if !unknown.is_empty() {
-            self.layouts.learn(&unknown);
+            self.layouts.learn(&unknown, lines.len());
         }
         found.clear();
         for (subject, start) in subjects.iter().zip(&mut starts) {
