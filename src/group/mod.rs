@@ -10,7 +10,8 @@
 //! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
 //! Everything that outside data can grow has a bound in [`GroupConfig`].
 //!
-//! It does not mine templates: two lines that differ in a word are two events.
+//! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
+//! that one statement of a program wrote; `scan --group` shows them.
 
 mod config;
 mod fingerprint;

@@ -26,6 +26,9 @@ const KEYS_TOGETHER: usize = 8;
 const VALUES_TOGETHER: usize = 5;
 const SHARED_TOGETHER: usize = 3;
 
+/// Keys of one structure that are looked at together, the latest ones.
+const MOST_TOGETHER: usize = 1024;
+
 /// Words and holes beside a word from which it needs no more values for being the first one.
 const MUCH_CONTEXT: usize = 4;
 
@@ -109,6 +112,16 @@ impl Groups {
         Some(group)
     }
 
+    /// The same as [`Self::root`], and makes the next time short.
+    pub(super) fn find(&mut self, group: u32) -> u32 {
+        let root = self.root(group);
+        let mut at = group;
+        while at != root {
+            at = std::mem::replace(&mut self.groups[at as usize].part_of, root);
+        }
+        root
+    }
+
     /// The group that a group is a part of by now.
     pub(super) fn root(&self, mut group: u32) -> u32 {
         while self.groups[group as usize].part_of != group {
@@ -189,7 +202,7 @@ impl Groups {
         if !is_due || structure.patterns.len() >= MOST_PATTERNS {
             return;
         }
-        let members = structure.groups.clone();
+        let members = structure.groups[keys.saturating_sub(MOST_TOGETHER)..].to_vec();
         let keys: Vec<&[u8]> = members.iter().map(|group| &*self.groups[*group as usize].key).collect();
         let found = patterns(&keys);
         for (pattern, which) in found {
@@ -197,7 +210,7 @@ impl Groups {
             with_holes(&self.groups[members[which[0]] as usize].key, pattern, &mut general);
             let joined: Vec<u32> = which.iter().map(|member| members[*member]).collect();
             let structure = self.structures.entry(hash).or_default();
-            structure.groups.retain(|group| !joined.contains(group));
+            structure.groups.retain(|group| joined.binary_search(group).is_err());
             if !structure.patterns.contains(&pattern) && structure.patterns.len() < MOST_PATTERNS {
                 structure.patterns.push(pattern);
             }
@@ -232,7 +245,7 @@ impl Groups {
     /// Makes groups one, known by `general`, too. Gives that key and its group when it is new, to be learned in its turn.
     fn merge(&mut self, hash: u128, general: Vec<u8>, groups: &[u32]) -> Option<(Vec<u8>, u32)> {
         let known = self.by_key.get(&hash).copied();
-        let roots: Vec<u32> = groups.iter().chain(&known).map(|group| self.root(*group)).collect();
+        let roots: Vec<u32> = groups.iter().chain(&known).map(|group| self.find(*group)).collect();
         let oldest = roots.iter().copied().min()?;
         for root in roots {
             if root != oldest {

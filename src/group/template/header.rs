@@ -14,6 +14,9 @@ const MOST_ELEMENTS: u32 = 14;
 /// Elements between two anchors, separators not counted; what is further apart is a time inside of a message.
 const MOST_BETWEEN: u32 = 4;
 
+/// A header is looked for in so many bytes.
+pub(super) const LONGEST_HEADER: usize = 1000;
+
 /// Longest bracketed field.
 const LONGEST_BRACKET: usize = 200;
 

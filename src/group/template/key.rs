@@ -15,6 +15,9 @@ pub(super) const LONGEST_KEY: usize = 1 << 10;
 /// Hexadecimal letters alone are a word when there are fewer.
 const SHORTEST_HEX: usize = 8;
 
+/// Hexadecimal groups that are taken together, so that a line of nothing else is not read again from each of them.
+const MOST_HEX_GROUPS: usize = 32;
+
 const DIGIT: u8 = 1;
 /// `a` to `f`, of either case.
 const HEX: u8 = 2;
@@ -229,7 +232,7 @@ impl Keyer<'_> {
     /// Behind hexadecimal groups that are joined by colons: addresses of networks and devices, and clock times.
     fn hexadecimal_groups(&self, start: usize) -> Option<usize> {
         let (mut at, mut groups, mut seen) = (start, 0, 0);
-        loop {
+        while groups < MOST_HEX_GROUPS {
             let group = at;
             while at < self.text.len() && class(self.text[at]) & (DIGIT | HEX) != 0 {
                 seen |= class(self.text[at]);
@@ -248,6 +251,7 @@ impl Keyer<'_> {
             }
             at += joint;
         }
+        None
     }
 
     /// A name with a well-known last label that is no package, one with a port or line number behind it, or any dotted value of a `key=`.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::header::{Anchors, Step, begins_as_prose, ends_with_level, skip_blanks};
+use super::header::{Anchors, LONGEST_HEADER, Step, begins_as_prose, ends_with_level, skip_blanks};
 
 /// Beginnings that are told apart. Lines of further ones are taken to have no header.
 const MOST_LAYOUTS: usize = 1000;
@@ -59,6 +59,7 @@ impl Layouts {
 
     /// Where the message of a line begins; `None` when more must be known of lines that begin like it.
     pub(super) fn message_start(&self, text: &[u8]) -> Option<usize> {
+        let text = beginning(text);
         let mut found: Option<(&Layout, usize)> = None;
         for (signature, end) in Anchors::of(text) {
             let Some(layout) = self.by_signature.get(&signature) else {
@@ -86,6 +87,7 @@ impl Layouts {
 
     /// Where the message begins as far as it is known by now.
     pub(super) fn best_start(&self, text: &[u8]) -> usize {
+        let text = beginning(text);
         match self.last_anchor(text) {
             Some(last) => behind(text, last.end, self.by_signature.get(&last.signature).map_or(&[], |layout| &layout.steps)),
             None => skip_blanks(text, 0),
@@ -98,7 +100,7 @@ impl Layouts {
         let mut before: HashMap<u64, u64> = HashMap::new();
         for line in lines {
             let mut parent = 0;
-            for (signature, _) in Anchors::of(line) {
+            for (signature, _) in Anchors::of(beginning(line)) {
                 *counts.entry(signature).or_default() += 1;
                 before.insert(signature, parent);
                 parent = signature;
@@ -111,7 +113,7 @@ impl Layouts {
             self.count(signature, count, before[&signature], portion as u32, &counts);
         }
         let mut by_layout: HashMap<u64, Vec<(&[u8], usize)>> = HashMap::new();
-        for line in lines {
+        for line in lines.iter().map(|line| beginning(line)) {
             if let Some(last) = self.last_anchor(line) {
                 by_layout.entry(last.signature).or_default().push((line, last.end));
             }
@@ -161,6 +163,10 @@ impl Layouts {
         }
         last
     }
+}
+
+fn beginning(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(LONGEST_HEADER)]
 }
 
 /// What nearly all lines have behind their last anchor.

@@ -99,7 +99,7 @@ impl TemplateMiner {
             self.shown[changed as usize].clear();
         }
         for group in found {
-            *group = self.current(*group);
+            *group = group.0.checked_sub(1).map_or(GroupId::OTHER, |index| GroupId::of(self.groups.find(index)));
         }
     }
 

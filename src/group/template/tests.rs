@@ -263,7 +263,30 @@ fn layouts_are_bounded() {
 fn lines_of_nothing_but_digits_or_without_an_end_are_taken() {
     let digits: Vec<String> = (0..100).map(|n| "7".repeat(n * 100)).collect();
     assert_eq!(groups(&digits)[1..], [GroupId(2); 99]);
-    for unit in ["a", " ", "1 ", "a ", "=", "(", "[x] ", "12:00:00 ", "\x1b[", "é", "\0", "{\"a\":", "x=\"", "- ", "Mon ", "a.b.c/"] {
+    for unit in [
+        "a",
+        " ",
+        "1 ",
+        "a ",
+        "=",
+        "(",
+        "[x] ",
+        "12:00:00 ",
+        "\x1b[",
+        "é",
+        "\0",
+        "{\"a\":",
+        "x=\"",
+        "- ",
+        "Mon ",
+        "a.b.c/",
+        "a:",
+        "f1:",
+        "|",
+        "(a",
+        "Mon 1 ",
+        "é1 ",
+    ] {
         let line = unit.repeat((1 << 20) / unit.len());
         let mut miner = TemplateMiner::new(TemplateConfig::default());
         let found = mine_all(&mut miner, &[line], 1);
