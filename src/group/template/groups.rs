@@ -345,7 +345,7 @@ fn patterns(keys: &[&[u8]]) -> Vec<(u32, Vec<usize>)> {
             values[column] >= if constant { VALUES_OF_A_CONSTANT } else { VALUES_TOGETHER }
         };
         let shared = columns - varying().count();
-        if varying().all(enough) && shared >= 1 && shared + holes >= SHARED_TOGETHER.max(varying().count()) {
+        if varying().all(enough) && shared >= 2 && shared + holes >= SHARED_TOGETHER.max(varying().count()) {
             found.push((varying().fold(0, |pattern, column| pattern | 1 << column), part));
             continue;
         }

@@ -20,7 +20,7 @@ const ENOUGH: u32 = 20;
 const ANCHOR_PERCENT: u32 = 25;
 
 /// Share of the lines of a layout, in percent, that must have a part behind the last anchor for it to be header.
-const STEP_PERCENT: usize = 90;
+const STEP_PERCENT: usize = 80;
 
 /// What is known of the lines with one beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
