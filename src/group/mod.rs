@@ -8,7 +8,7 @@
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
-//! Everything that outside data can grow has a bound in [`GroupConfig`].
+//! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
 //! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
 //! that one statement of a program wrote; `scan --group` shows them.

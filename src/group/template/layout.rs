@@ -51,8 +51,12 @@ struct Last {
 }
 
 impl Layouts {
+    /// No more beginnings are known than may be.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.len() <= MOST_LAYOUTS
+    }
+
     /// Beginnings that are known.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_signature.len()
     }

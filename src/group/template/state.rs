@@ -61,6 +61,9 @@ impl TemplateMiner {
         if state.keys.len() > config.max_groups {
             return Err(RestoreError::Unfit("it has more groups than are allowed"));
         }
+        if !state.layouts.is_bounded() {
+            return Err(RestoreError::Unfit("it has more layouts than are allowed"));
+        }
         let mut groups = Groups::default();
         for (index, key) in state.keys.iter().enumerate() {
             let key = to_bytes(key);

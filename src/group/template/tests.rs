@@ -256,7 +256,8 @@ fn layouts_are_bounded() {
         })
         .collect();
     mine_all(&mut miner, &lines, 1000);
-    assert!(miner.layouts.len() <= 1000);
+    assert_eq!(miner.layouts.len(), 1000);
+    assert!(TemplateMiner::restore(TemplateConfig::default(), &miner.save().expect("JSON")).is_ok());
 }
 
 #[test]
