@@ -174,7 +174,7 @@ fn groups_of(set: &Set, look_ahead: usize) -> Vec<GroupId> {
     let mut miner = TemplateMiner::new(TemplateConfig::default());
     let (mut groups, mut found) = (Vec::new(), Vec::new());
     for lines in lines(set).chunks(look_ahead) {
-        miner.mine(lines, &mut found);
+        miner.mine("", lines, &mut found);
         groups.extend_from_slice(&found);
     }
     groups
@@ -204,7 +204,7 @@ fn rate(set: &Set, definition: &Definition) -> f64 {
             let before = measure::process_cpu();
             for _ in 0..definition.repeats {
                 for lines in lines.chunks(definition.look_ahead) {
-                    miner.mine(lines, &mut found);
+                    miner.mine("", lines, &mut found);
                     std::hint::black_box(&found);
                 }
             }

@@ -1,7 +1,7 @@
 //! Offline: the template group of every line of log files.
 //!
-//! Lines are taken in portions, because the miner learns from lines that stand near each other. Portions follow from the lines alone and not
-//! from how they were read, so that the same lines give the same groups from a file and from a pipe.
+//! Lines are taken in portions, because the miner learns from lines that stand near each other. Portions follow from the lines of a file alone
+//! and not from how they were read, so that the same lines give the same groups from a file and from a pipe.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -75,11 +75,29 @@ impl LineGrouper {
         Ok(Self { miner, text: Vec::new(), ends: Vec::new(), found: Vec::new(), totals: GroupTotals::default() })
     }
 
-    /// Reads one input to its end. The last lines are given when the next input needs their place, or by [`Self::finish`].
+    /// Reads one input to its end. Its name is that of a stream: lines of one input have layouts in common.
     ///
     /// # Errors
     /// When reading fails, the input is compressed, or `give` fails.
-    pub fn read(&mut self, input: impl Read, give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>) -> Result<(), GroupFault> {
+    pub fn read(
+        &mut self,
+        name: &str,
+        input: impl Read,
+        give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>,
+    ) -> Result<(), GroupFault> {
+        match self.read_lines(name, input, give) {
+            Err(GroupFault::Write(error)) => Err(GroupFault::Write(error)),
+            // What was read before a fault counts.
+            read => self.give(name, give).and(read),
+        }
+    }
+
+    fn read_lines(
+        &mut self,
+        name: &str,
+        input: impl Read,
+        give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>,
+    ) -> Result<(), GroupFault> {
         let mut reader = ChunkReader::new(input, LONGEST_LINE);
         let before = self.totals;
         let mut layout = None;
@@ -98,10 +116,10 @@ impl LineGrouper {
                     Some(parsed) => {
                         let joiner = &mut joiners[usize::from(parsed.stream == StdStream::Err)];
                         if let Some((_, text)) = joiner.take(&parsed, LONGEST_LINE) {
-                            self.push(text, give)?;
+                            self.push(name, text, give)?;
                         }
                     }
-                    None => self.push(line, give)?,
+                    None => self.push(name, line, give)?,
                 }
             }
             self.totals.bytes = before.bytes + reader.taken();
@@ -109,20 +127,17 @@ impl LineGrouper {
         }
         for joiner in &mut joiners {
             if let Some((_, text)) = joiner.rest() {
-                self.push(text, give)?;
+                self.push(name, text, give)?;
             }
         }
         Ok(())
     }
 
-    /// Gives the lines that still wait.
-    ///
-    /// # Errors
-    /// When `give` fails.
-    pub fn finish(&mut self, give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>) -> Result<(), GroupFault> {
+    /// Gives the lines that wait.
+    fn give(&mut self, name: &str, give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>) -> Result<(), GroupFault> {
         let mut start = 0;
         let lines: Vec<&[u8]> = self.ends.iter().map(|end| &self.text[std::mem::replace(&mut start, *end)..*end]).collect();
-        self.miner.mine(&lines, &mut self.found);
+        self.miner.mine(name, &lines, &mut self.found);
         for (line, group) in lines.iter().zip(&self.found) {
             let line = match String::from_utf8_lossy(line) {
                 Cow::Borrowed(line) => redact(line),
@@ -149,10 +164,10 @@ impl LineGrouper {
         &self.miner
     }
 
-    fn push(&mut self, line: &[u8], give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>) -> Result<(), GroupFault> {
+    fn push(&mut self, name: &str, line: &[u8], give: &mut impl FnMut(GroupedLine<'_>) -> io::Result<()>) -> Result<(), GroupFault> {
         // The end of a line of Windows is no part of it.
         self.text.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
         self.ends.push(self.text.len());
-        if self.ends.len() == PORTION || self.text.len() >= PORTION_BYTES { self.finish(give) } else { Ok(()) }
+        if self.ends.len() == PORTION || self.text.len() >= PORTION_BYTES { self.give(name, give) } else { Ok(()) }
     }
 }

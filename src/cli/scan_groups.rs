@@ -52,16 +52,13 @@ pub(super) fn scan_groups(args: &ScanArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
     let mut faults = Vec::new();
     for file in &args.files {
-        match super::scan::open(file).map_err(GroupFault::Read).and_then(|input| grouper.read(input, &mut give)) {
+        match super::scan::open(file).map_err(GroupFault::Read).and_then(|input| grouper.read(&file.to_string_lossy(), input, &mut give)) {
             Ok(()) => {}
             Err(GroupFault::Read(error)) => faults.push(format!("{}: {error}", file.display())),
             Err(GroupFault::Write(error)) => return Err(error.into()),
         }
     }
-    match grouper.finish(&mut give) {
-        Ok(()) => out.flush()?,
-        Err(GroupFault::Read(error) | GroupFault::Write(error)) => return Err(error.into()),
-    }
+    out.flush()?;
     let elapsed = started.elapsed();
     if let Some(file) = &args.group_state
         && let Err(error) = write_state(file, &grouper.miner().save()?)

@@ -85,6 +85,21 @@ fn groups_of_an_earlier_run_go_on() {
 }
 
 #[test]
+fn files_with_other_headers_share_groups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, line: &dyn Fn(usize) -> String| {
+        let path = folder.path().join(name);
+        fs::write(&path, (0..100).map(|n| line(n) + "\n").collect::<String>()).expect("a file");
+        path
+    };
+    let bare = file("bare.log", &|n| format!("2026-11-20T09:14:{:02}Z INFO took {n} steps", n % 60));
+    let named = file("named.log", &|n| format!("2026-11-20T09:14:{:02}Z INFO app.{}: took {n} steps", n % 60, ["A", "B"][n % 2]));
+    let found = rows(&run(&["scan", "--group", text(&bare), text(&named)]));
+    assert_eq!(found.len(), 200);
+    assert!(found.iter().all(|(_, group, template)| *group == 1 && template == "took <*> steps"), "{found:?}");
+}
+
+#[test]
 fn lines_of_containers_are_joined_and_secrets_are_taken_out() {
     let time = "2026-11-20T09:00:00.000000001Z";
     let input =

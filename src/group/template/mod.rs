@@ -3,7 +3,7 @@
 //! Comes in: lines, in order, some of them at a time. Goes out: for each line the id of its template group. The work has four steps:
 //!
 //! 1. The message of a JSON or logfmt line is decoded ([`message::decode`]).
-//! 2. The header in front of a message is stepped over. Its layout is learned from the lines that begin alike ([`layout`]).
+//! 2. The header in front of a message is stepped over. Its layout is learned from the lines of a stream that begin alike ([`layout`]).
 //! 3. What varies by its shape becomes a hole ([`key`]).
 //! 4. The rest is the key of the group. Where many keys differ in one word, that is a variable, too, and their groups merge ([`groups`]).
 //!
@@ -22,6 +22,7 @@ mod state;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::model::message;
 
@@ -36,11 +37,13 @@ pub use state::RestoreError;
 pub struct TemplateConfig {
     /// Most groups ever born. Each takes at most about 4 KiB.
     pub max_groups: usize,
+    /// Most streams whose layouts are told apart; those of further ones are learned together.
+    pub max_streams: usize,
 }
 
 impl Default for TemplateConfig {
     fn default() -> Self {
-        Self { max_groups: 20_000 }
+        Self { max_groups: 20_000, max_streams: 1000 }
     }
 }
 
@@ -61,7 +64,8 @@ impl GroupId {
 #[derive(Debug)]
 pub struct TemplateMiner {
     config: TemplateConfig,
-    layouts: Layouts,
+    /// By the name of a stream. That of all further ones is empty.
+    layouts: BTreeMap<String, Layouts>,
     groups: Groups,
     /// What is shown of each group; empty when it has to be written anew.
     shown: Vec<String>,
@@ -72,24 +76,29 @@ impl TemplateMiner {
     /// A miner that knows nothing yet.
     #[must_use]
     pub fn new(config: TemplateConfig) -> Self {
-        Self { config, layouts: Layouts::default(), groups: Groups::default(), shown: Vec::new(), key: Vec::new() }
+        Self { config, layouts: BTreeMap::new(), groups: Groups::default(), shown: Vec::new(), key: Vec::new() }
     }
 
-    /// Writes the group of each line into `found`, which is cleared first.
+    /// Writes the group of each line of a stream into `found`, which is cleared first. Groups are of all streams, layouts of this one.
     ///
     /// All lines are looked at before the first is answered: layouts and variables are learned from them together. So more lines at a time
     /// give better answers; 1,000 are plenty.
-    pub fn mine(&mut self, lines: &[&[u8]], found: &mut Vec<GroupId>) {
+    pub fn mine(&mut self, stream: &str, lines: &[&[u8]], found: &mut Vec<GroupId>) {
+        found.clear();
+        if lines.is_empty() {
+            return;
+        }
+        let is_full = self.layouts.len() >= self.config.max_streams && !self.layouts.contains_key(stream);
+        let layouts = self.layouts.entry(if is_full { String::new() } else { stream.to_owned() }).or_default();
         let subjects: Vec<Cow<'_, [u8]>> = lines.iter().map(|line| subject(line)).collect();
-        let mut starts: Vec<Option<usize>> = subjects.iter().map(|subject| self.layouts.message_start(subject)).collect();
+        let mut starts: Vec<Option<usize>> = subjects.iter().map(|subject| layouts.message_start(subject)).collect();
         let unknown: Vec<&[u8]> =
             subjects.iter().zip(&starts).filter(|(_, start)| start.is_none()).map(|(subject, _)| &**subject).collect();
         if !unknown.is_empty() {
-            self.layouts.learn(&unknown, lines.len());
+            layouts.learn(&unknown, lines.len());
         }
-        found.clear();
         for (subject, start) in subjects.iter().zip(&mut starts) {
-            let start = start.unwrap_or_else(|| self.layouts.best_start(subject));
+            let start = start.unwrap_or_else(|| layouts.best_start(subject));
             key::key(&subject[start..], &mut self.key);
             let group = self.groups.of(&self.key, self.config.max_groups);
             found.push(group.map_or(GroupId::OTHER, GroupId::of));

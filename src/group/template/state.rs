@@ -3,6 +3,8 @@
 //! Groups follow from the keys that they were born with, in that order. So these keys and the layouts are all that is written, and restoring
 //! gives the same ids, aliases and variables.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
@@ -31,7 +33,8 @@ pub enum RestoreError {
 #[serde(deny_unknown_fields)]
 struct State {
     version: u32,
-    layouts: Layouts,
+    /// By the name of a stream.
+    layouts: BTreeMap<String, Layouts>,
     /// Keys in the order of birth. Bytes that are no UTF-8 are the characters U+F700 to U+F7FF.
     keys: Vec<String>,
     /// Number of groups that are merged: a check.
@@ -61,7 +64,7 @@ impl TemplateMiner {
         if state.keys.len() > config.max_groups {
             return Err(RestoreError::Unfit("it has more groups than are allowed"));
         }
-        if !state.layouts.is_bounded() {
+        if state.layouts.len() > config.max_streams + 1 || !state.layouts.values().all(Layouts::is_bounded) {
             return Err(RestoreError::Unfit("it has more layouts than are allowed"));
         }
         let mut groups = Groups::default();

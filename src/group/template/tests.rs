@@ -8,7 +8,7 @@ fn mine_all(miner: &mut TemplateMiner, lines: &[String], portion: usize) -> Vec<
     let (mut all, mut found) = (Vec::new(), Vec::new());
     for lines in lines.chunks(portion) {
         let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-        miner.mine(&lines, &mut found);
+        miner.mine("", &lines, &mut found);
         all.extend_from_slice(&found);
     }
     all
@@ -223,7 +223,7 @@ fn name(mut n: usize) -> String {
 
 #[test]
 fn groups_are_bounded_and_what_is_more_is_of_one_group() {
-    let config = TemplateConfig { max_groups: 500 };
+    let config = TemplateConfig { max_groups: 500, ..TemplateConfig::default() };
     let mut miner = TemplateMiner::new(config);
     let lines: Vec<String> = (1..5000).map(|n| format!("{} {} {}", name(mixed(n, 1)), name(mixed(n, 2)), name(n))).collect();
     let found = mine_all(&mut miner, &lines, 1000);
@@ -233,7 +233,7 @@ fn groups_are_bounded_and_what_is_more_is_of_one_group() {
     assert_eq!(miner.template(GroupId::OTHER), "<*>");
     let saved = miner.save().expect("JSON");
     assert!(TemplateMiner::restore(config, &saved).is_ok());
-    assert!(TemplateMiner::restore(TemplateConfig { max_groups: 499 }, &saved).is_err());
+    assert!(TemplateMiner::restore(TemplateConfig { max_groups: 499, ..config }, &saved).is_err());
 }
 
 #[test]
@@ -256,8 +256,29 @@ fn layouts_are_bounded() {
         })
         .collect();
     mine_all(&mut miner, &lines, 1000);
-    assert_eq!(miner.layouts.len(), 1000);
+    assert_eq!(miner.layouts[""].len(), 1000);
     assert!(TemplateMiner::restore(TemplateConfig::default(), &miner.save().expect("JSON")).is_ok());
+}
+
+#[test]
+fn each_stream_has_layouts_of_its_own_and_groups_are_shared() {
+    let mut miner = TemplateMiner::new(TemplateConfig { max_streams: 2, ..TemplateConfig::default() });
+    let line = |before: &str, n: usize| format!("2024-01-01 00:00:{:02} INFO {before}took {n} steps", n % 60);
+    let bare: Vec<String> = (0..50).map(|n| line("", n)).collect();
+    let named: Vec<String> = (0..50).map(|n| line(["a: ", "b: ", "c: "][n % 3], n)).collect();
+    let mut found = BTreeSet::new();
+    for (stream, lines) in [("bare", &bare), ("named", &named), ("bare", &bare)] {
+        let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+        let mut groups = Vec::new();
+        miner.mine(stream, &lines, &mut groups);
+        found.extend(groups);
+    }
+    assert_eq!(found.len(), 1);
+    for stream in ["third", "fourth", "fifth"] {
+        miner.mine(stream, &[b"took 1 steps"], &mut Vec::new());
+    }
+    assert_eq!(miner.layouts.len(), 3);
+    assert!(TemplateMiner::restore(miner.config, &miner.save().expect("JSON")).is_ok());
 }
 
 #[test]
@@ -308,8 +329,8 @@ fn a_state_that_is_none_is_refused_with_the_reason() {
         ("", "is no saved state"),
         ("{}", "is no saved state"),
         ("{\"version\":7}", "another version"),
-        ("{\"version\":1,\"layouts\":{\"by_signature\":{}},\"keys\":[\"a\",\"a\"],\"merged\":0}", "earlier group"),
-        ("{\"version\":1,\"layouts\":{\"by_signature\":{}},\"keys\":[\"a\"],\"merged\":1}", "other groups are merged"),
+        ("{\"version\":1,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"merged\":0}", "earlier group"),
+        ("{\"version\":1,\"layouts\":{},\"keys\":[\"a\"],\"merged\":1}", "other groups are merged"),
     ] {
         let refused = TemplateMiner::restore(TemplateConfig::default(), saved).expect_err(saved).to_string();
         assert!(refused.contains(reason), "{saved}: {refused}");
@@ -322,11 +343,11 @@ proptest! {
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         let (mut first, mut again) = (Vec::new(), Vec::new());
         let mut miner = TemplateMiner::new(TemplateConfig::default());
-        miner.mine(&lines, &mut first);
+        miner.mine("", &lines, &mut first);
         prop_assert_eq!(first.len(), lines.len());
         let mut restored = TemplateMiner::restore(TemplateConfig::default(), &miner.save().expect("JSON")).expect("what was saved");
-        miner.mine(&lines, &mut first);
-        restored.mine(&lines, &mut again);
+        miner.mine("", &lines, &mut first);
+        restored.mine("", &lines, &mut again);
         prop_assert_eq!(first, again);
     }
 
@@ -337,10 +358,10 @@ proptest! {
         let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
         let mut miner = TemplateMiner::new(TemplateConfig::default());
         let (mut first, mut again) = (Vec::new(), Vec::new());
-        miner.mine(&lines, &mut first);
+        miner.mine("", &lines, &mut first);
         let mut restored = TemplateMiner::restore(TemplateConfig::default(), &miner.save().expect("JSON")).expect("what was saved");
-        miner.mine(&lines, &mut first);
-        restored.mine(&lines, &mut again);
+        miner.mine("", &lines, &mut first);
+        restored.mine("", &lines, &mut again);
         prop_assert_eq!(first, again);
     }
 
