@@ -68,6 +68,9 @@ const SECOND_LABELS: [&[u8]; 9] = [b"com", b"co", b"edu", b"org", b"net", b"gov"
 /// What `=` and `:` may assign besides names and numbers.
 const TRUTHS: [&[u8]; 8] = [b"true", b"false", b"null", b"nil", b"None", b"True", b"False", b"NULL"];
 
+/// What switches are set to. These are prepositions and answers, too, so what follows must end the value.
+const SWITCHES: [&[u8]; 4] = [b"on", b"off", b"yes", b"no"];
+
 /// `for user root`: behind a preposition and the name of a kind of thing stands which one it is.
 const PREPOSITIONS: [&[u8]; 10] = [b"for", b"by", b"of", b"from", b"to", b"on", b"as", b"at", b"with", b"in"];
 const THINGS: [&[u8]; 8] = [b"user", b"username", b"account", b"host", b"hostname", b"node", b"client", b"group"];
@@ -194,6 +197,9 @@ impl Keyer<'_> {
         if matches!(token.len(), 3..=5) && TRUTHS.contains(&token) && matches!(without_blanks(self.out).last(), Some(b'=' | b':')) {
             return self.hole();
         }
+        if token.len() <= 3 && SWITCHES.contains(&token) && self.is_switch(end) {
+            return self.hole();
+        }
         let [(a, b), (c, d)] = self.words;
         if b > a
             && d > c
@@ -204,6 +210,17 @@ impl Keyer<'_> {
             return self.hole();
         }
         self.constant(start, end);
+    }
+
+    /// Whether a word that ends here is the setting of a switch: assigned or in brackets, alone or in a list of such words.
+    fn is_switch(&self, end: usize) -> bool {
+        let before = without_blanks(self.out).last();
+        if !matches!(before, Some(b'=' | b':' | b'(' | b'[' | b',' | &HOLE)) {
+            return false;
+        }
+        let rest = self.text[end..].trim_ascii_start();
+        let word = &rest[..rest.iter().take(4).take_while(|b| b.is_ascii_lowercase()).count()];
+        matches!(rest.first(), None | Some(b')' | b']' | b',' | b';')) || SWITCHES.contains(&word)
     }
 
     fn constant(&mut self, start: usize, end: usize) {
@@ -367,6 +384,8 @@ mod tests {
             ("mail to bob@example.com ok", "mail to <*> ok"),
             ("read/write on I/O", "read/write on I/O"),
             ("bssid 5c:50:ab:36:bc:03, fe80::ab:c1", "bssid <*>"),
+            ("PSU status ( on off ), light: on", "PSU status ( <*> ), light: <*>"),
+            ("up 5 on host (no route)", "up <*> on host (no route)"),
             ("ready=true, old: null, is false", "ready=<*>, old: <*>, is false"),
             ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
             ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
