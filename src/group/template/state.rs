@@ -37,8 +37,8 @@ struct State {
     layouts: BTreeMap<String, Layouts>,
     /// Keys in the order of birth. Bytes that are no UTF-8 are the characters U+F700 to U+F7FF.
     keys: Vec<String>,
-    /// Number of groups that are merged: a check.
-    merged: usize,
+    /// Groups that were merged, each with the older one that it is a part of. They follow from the keys, so they are a check, too.
+    aliases: Vec<(u32, u32)>,
 }
 
 impl TemplateMiner {
@@ -48,7 +48,7 @@ impl TemplateMiner {
     /// Never in practice: when JSON cannot be written to memory.
     pub fn save(&self) -> Result<String, serde_json::Error> {
         let keys = self.groups.born_with().map(to_text).collect();
-        serde_json::to_string(&State { version: VERSION, layouts: self.layouts.clone(), keys, merged: self.aliases().count() })
+        serde_json::to_string(&State { version: VERSION, layouts: self.layouts.clone(), keys, aliases: aliases_of(&self.groups) })
     }
 
     /// A miner that goes on where the saved one stood.
@@ -77,7 +77,7 @@ impl TemplateMiner {
                 return Err(RestoreError::Unfit("a key is of an earlier group"));
             }
         }
-        if groups.aliases().count() != state.merged {
+        if aliases_of(&groups) != state.aliases {
             return Err(RestoreError::Unfit("other groups are merged"));
         }
         let mut miner = Self::new(config);
@@ -86,6 +86,10 @@ impl TemplateMiner {
         debug_assert_eq!(miner.current(GroupId::OTHER), GroupId::OTHER);
         Ok(miner)
     }
+}
+
+fn aliases_of(groups: &Groups) -> Vec<(u32, u32)> {
+    groups.aliases().map(|(group, older)| (group.0, older.0)).collect()
 }
 
 #[derive(Deserialize)]
