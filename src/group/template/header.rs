@@ -243,11 +243,11 @@ fn level(text: &[u8], at: usize) -> Option<(Kind, usize)> {
     }
     end += usize::from(matches!(byte(text, end), b']' | b')' | b'>'));
     end += usize::from(byte(text, end) == b':');
-    matches!(byte(text, end), 0..=b' ' | b',' | b'|').then_some((kind, end))
+    matches!(byte(text, end), 0..=b' ' | b',' | b'|' | b'[').then_some((kind, end))
 }
 
 fn separator(text: &[u8], at: usize) -> Option<usize> {
-    let length = text[at.min(text.len())..].iter().take(8).take_while(|b| b"-|,:*".contains(b)).count();
+    let length = text[at.min(text.len())..].iter().take(8).take_while(|b| b"-|,:*#".contains(b)).count();
     let whole = length > 0 && is_blank(byte(text, at + length));
     if whole { Some(at + length) } else { (byte(text, at) == b'|').then_some(at + 1) }
 }

@@ -322,6 +322,10 @@ impl Keyer<'_> {
                 return;
             }
         }
+        if matches!(self.out.last(), Some(b'(' | b'[' | b'{')) {
+            // Numbers are often set flush right: `[   0.5]`.
+            self.blank = false;
+        }
         self.write_blank();
         self.out.push(HOLE);
     }
@@ -384,7 +388,7 @@ mod tests {
             ("mail to bob@example.com ok", "mail to <*> ok"),
             ("read/write on I/O", "read/write on I/O"),
             ("bssid 5c:50:ab:36:bc:03, fe80::ab:c1", "bssid <*>"),
-            ("PSU status ( on off ), light: on", "PSU status ( <*> ), light: <*>"),
+            ("PSU status ( on off ), light: on", "PSU status (<*> ), light: <*>"),
             ("up 5 on host (no route)", "up <*> on host (no route)"),
             ("ready=true, old: null, is false", "ready=<*>, old: <*>, is false"),
             ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),

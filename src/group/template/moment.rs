@@ -33,7 +33,7 @@ fn klog(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Times in the less usual spellings: `081109 203615`, seconds since 1970, `2005.06.03`, `2005-06-03-15.42.50.363779`, `03-17 16:13:38.811`,
-/// `10.30 16:49:06`, `24.12.2017 16:49:06`.
+/// `10.30 16:49:06`, `24.12.2017 16:49:06`, `24-Dec-2017 16:49:06`.
 fn odd(text: &[u8], at: usize) -> Option<usize> {
     let length = digits(text, at);
     let after = at + length;
@@ -58,6 +58,10 @@ fn odd(text: &[u8], at: usize) -> Option<usize> {
                 return Some(end);
             }
             Some(behind_blank(text, end).unwrap_or(end))
+        }
+        1 | 2 if next == b'-' && text.get(after + 1..after + 4).is_some_and(|month| month.iter().all(u8::is_ascii_alphabetic)) => {
+            let year = after + 5;
+            (byte(text, year - 1) == b'-' && digits(text, year) == 4).then(|| behind_blank(text, year + 4)).flatten()
         }
         1 | 2 if matches!(next, b'-' | b'.' | b'/') => {
             let mut end = after + 1 + digits(text, after + 1);
@@ -104,6 +108,7 @@ mod tests {
             "03-17 16:13:38.811 x",
             "[10.30 16:49:06] x",
             "24.12.2017 16:49:06 x",
+            "[24-Dec-2017 16:49:06 UTC] x",
             "1/2/2006 3:04:05 PM x",
             "17/06/09 20:10:40 x",
             "20171224-0:28:0:83|x",

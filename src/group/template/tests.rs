@@ -42,7 +42,7 @@ fn message(n: usize) -> (usize, String) {
 /// A line of a layout: its number, two numbers that vary, a level, a logger and the message.
 type Layout = fn(usize, &str, &str, &str) -> String;
 
-const LAYOUTS: [(&str, Layout); 22] = [
+const LAYOUTS: [(&str, Layout); 30] = [
     ("syslog", |n, _, who, text| format!("Jul {:>2} 10:{:02}:{:02} host{} {who}[{n}]: {text}", 1 + n % 9, n % 60, n % 59, n % 3)),
     ("syslog over the network", |n, _, who, text| {
         format!("<34>1 2003-10-11T22:14:{:02}.003Z host.example.com {who} {n} ID47 - {text}", n % 60)
@@ -101,6 +101,18 @@ const LAYOUTS: [(&str, Layout); 22] = [
         format!("ts=2024-01-01T00:00:{:02}Z level={level} logger={who} n={n} msg={}", n % 60, serde_json::json!(text))
     }),
     ("colours", |n, level, who, text| format!("\x1b[2m2024-01-01T00:00:{:02}Z\x1b[0m \x1b[32m{level}\x1b[0m {who}: {text}", n % 60)),
+    ("role and mark", |n, _, _, text| format!("{}:M 01 Jan 2024 12:00:{:02}.123 {} {text}", n % 3, n % 60, ["*", "#", "-"][n % 3])),
+    ("brackets in a row", |n, level, who, text| {
+        format!("[2024-01-01T12:00:{:02},123][{level:<5}][o.e.{who}] [node-{}] {text}", n % 60, n % 9)
+    }),
+    ("letter first", |n, level, _, text| format!("{}, [2024-01-01T12:00:{:02}.123456 #{n}] {level:>5} -- : {text}", &level[..1], n % 60)),
+    ("month in letters", |n, _, _, text| format!("[01-Jan-2024 12:00:{:02} UTC] {text}", n % 60)),
+    ("level first", |n, level, who, text| {
+        format!("{level:<5} [main-{n}] 2024-01-01 12:00:{:02},123 {who}.java:{} - {text}", n % 60, n % 500)
+    }),
+    ("prefix of a container", |n, level, who, text| format!("{who}-{}  | 2024-01-01T12:00:{:02}.5Z {level} {text}", n % 3, n % 60)),
+    ("prefix of a pod", |n, level, who, text| format!("[pod/{who}-{n}/main] 2024-01-01T12:00:{:02}.5Z {level} {text}", n % 60)),
+    ("seconds since start", |n, _, _, text| format!("[{:>5}.{:06}] {text}", n * 97 % 99_999, n)),
     ("nothing", |_, _, _, text| text.to_owned()),
 ];
 
