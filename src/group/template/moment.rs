@@ -16,7 +16,7 @@ pub(super) fn point(text: &[u8], at: usize) -> Option<usize> {
     let end = if first.is_ascii_digit() {
         time::numeric(text, start).filter(|end| ends(*end)).or_else(|| odd(text, start))?
     } else if first.is_ascii_uppercase() {
-        time::named(text, start).or_else(|| klog(text, start))?
+        time::named(text, start).or_else(|| level_and_day(text, start))?
     } else {
         return None;
     };
@@ -27,7 +27,7 @@ pub(super) fn point(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// `I0102 15:04:05.678901`: the level, month and day in one word.
-fn klog(text: &[u8], at: usize) -> Option<usize> {
+fn level_and_day(text: &[u8], at: usize) -> Option<usize> {
     let header = b"IWEF".contains(&text[at]) && digits(text, at + 1) == 4 && byte(text, at + 5) == b' ';
     header.then(|| time::clock(text, at + 6, true)).flatten()
 }

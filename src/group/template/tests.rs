@@ -75,7 +75,9 @@ const LAYOUTS: [(&str, Layout); 30] = [
             if n % 2 == 0 { "113d3a99c3da401fbd62cc2caa5b96d2" } else { "-" }
         )
     }),
-    ("klog", |n, level, who, text| format!("{}0102 15:04:{:02}.{n:06}       1 {who}.go:{}] {text}", &level[..1], n % 60, n % 900)),
+    ("level and day in a word", |n, level, who, text| {
+        format!("{}0102 15:04:{:02}.{n:06}       1 {who}.go:{}] {text}", &level[..1], n % 60, n % 900)
+    }),
     ("web server errors", |n, level, _, text| {
         format!("2024/01/01 12:00:{:02} [{}] {}#{}: {text}", n % 60, level.to_lowercase(), n % 90, n % 7)
     }),
