@@ -24,7 +24,7 @@ use super::rulebook::Rulebook;
 const MOST_EVENTS: usize = 100_000;
 
 /// Longest line; longer ones are cut there and counted.
-const LONGEST_LINE: usize = 1 << 20;
+pub(super) const LONGEST_LINE: usize = 1 << 20;
 
 /// Scans inputs one after the other and keeps their events.
 pub struct Scanner<'b> {

@@ -94,6 +94,19 @@ pub(super) struct ScanArgs {
     /// Also events that are below their rule's threshold.
     #[arg(long)]
     pub(super) pending: bool,
+
+    /// Instead of events: put together the lines that the same statement of a program wrote.
+    ///
+    /// Rules play no part. Always prints JSON, {"line": the line, "group": its number, "template": what the lines of the group have in common,
+    /// values as <*>} for each line, in order. Headers (times, levels, loggers) are learned for each file; JSON and logfmt are recognised.
+    /// At most 1,000 lines are read ahead, and the same lines in the same order give the same groups. A line that a container wrote in parts
+    /// is one line.
+    #[arg(long, conflicts_with = "pending")]
+    pub(super) group: bool,
+
+    /// With --group: go on with the groups that an earlier run left in this file, and leave them there for the next one.
+    #[arg(long, value_name = "FILE", requires = "group")]
+    pub(super) group_state: Option<PathBuf>,
 }
 
 /// `events`

@@ -1,4 +1,4 @@
-//! `scan`: the events of files, offline.
+//! `scan`: the events of files, offline. With `--group`, see `scan_groups`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -19,6 +19,9 @@ use super::{FINE, PROBLEMS};
 
 /// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
 pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
+    if args.group {
+        return super::scan_groups::scan_groups(args);
+    }
     let loaded = match app::load_config(overrides) {
         Ok(loaded) => loaded,
         Err(problems) => return super::output::problems(&problems, PROBLEMS),
@@ -70,7 +73,7 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
 
 /// Opens the output before the work, so that a wrong path is told at once. What it holds is kept until there is something to put in its place.
 /// A log that is read is no place to write to, whatever name it is called by.
-fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<File, String> {
+pub(super) fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<File, String> {
     if let Some(input) = inputs.iter().find(|input| is_same_file(path, input)) {
         return Err(format!(
             "{}: is read as {}, which its events would replace: give --output another file",
@@ -93,7 +96,7 @@ fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if is_standard_input(path) { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
 }
 

@@ -9,9 +9,10 @@
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
 //! events. How hits are cut into batches and commits changes no count and no state.
-//! Everything that outside data can grow has a bound in [`GroupConfig`].
+//! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
-//! It does not mine templates: two lines that differ in a word are two events.
+//! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
+//! that one statement of a program wrote; `scan --group` shows them.
 
 mod config;
 mod crowd;
@@ -25,6 +26,7 @@ mod samples;
 mod shown;
 mod sight;
 mod storm;
+mod template;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
@@ -37,4 +39,5 @@ pub use redact::redact;
 pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
+pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

@@ -24,6 +24,7 @@ mod proto;
 mod reload;
 mod rule_files;
 mod scan;
+mod scan_groups;
 mod secrets;
 mod served;
 mod shell;
