@@ -59,10 +59,7 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
     let (shown, pending): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| args.pending || event.head.state != EventState::Pending);
     match output {
         Some(file) => {
-            // Only files have an old content to be replaced.
-            if file.metadata()?.is_file() {
-                file.set_len(0)?;
-            }
+            empty(&file)?;
             write_events(BufWriter::new(file), &shown, args.format)?;
         }
         None => write_events(BufWriter::new(io::stdout().lock()), &shown, args.format)?,
@@ -83,6 +80,11 @@ pub(super) fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<File, Strin
     }
     let opened = File::options().write(true).create(true).truncate(false).open(path);
     opened.map_err(|error| format!("{}: cannot be written: {error}", path.display()))
+}
+
+/// Makes room for a new content. Only files have an old one.
+pub(super) fn empty(output: &File) -> io::Result<()> {
+    if output.metadata()?.is_file() { output.set_len(0) } else { Ok(()) }
 }
 
 /// True for two names of one file. A terminal or a pipe may well be both read and written.

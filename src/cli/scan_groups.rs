@@ -38,7 +38,7 @@ pub(super) fn scan_groups(args: &ScanArgs) -> anyhow::Result<u8> {
     };
     let output: Box<dyn Write> = match args.output.as_deref().map(|output| super::scan::open_output(output, &args.files)).transpose() {
         Ok(Some(file)) => {
-            file.set_len(0)?;
+            super::scan::empty(&file)?;
             Box::new(file)
         }
         Ok(None) => Box::new(io::stdout().lock()),
