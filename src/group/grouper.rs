@@ -1,24 +1,21 @@
 //! The half of grouping that runs in the commit loop: sightings become events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
-    Priority, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Priority, RuleName, Timestamp,
+    TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::Rule;
 
+use super::birth;
 use super::config::GroupConfig;
-use super::redact::redact;
+use super::exchange::{Missing, Touched};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
-
-/// Spreads row numbers over the bits of an event's name.
-const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
 
 /// Folds sightings into events and says what has to be written.
 ///
@@ -41,42 +38,6 @@ pub struct Grouper {
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
-}
-
-/// What the store has to be asked for before [`Grouper::absorb`]. Keys that it does not know are new.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Missing {
-    /// Events by fingerprint.
-    pub fingerprints: Vec<Fingerprint>,
-    /// Windows.
-    pub windows: Vec<WindowKey>,
-    /// Events by row: they wait for the threshold of a window.
-    pub rows: Vec<EventRow>,
-}
-
-/// What the next commit writes: at most one write for each event and window.
-#[derive(Debug, Default)]
-struct Touched {
-    /// In the order of the first touch.
-    events: Vec<Fingerprint>,
-    index: HashMap<Fingerprint, Touch>,
-    windows: Vec<WindowKey>,
-    window_set: HashSet<WindowKey>,
-}
-
-#[derive(Debug, Default)]
-struct Touch {
-    /// The event was born in this commit. Its head is filled in at the end.
-    opened: Option<Box<ErrorEvent>>,
-    feed: Option<FeedWrite>,
-}
-
-impl Missing {
-    /// True when everything is in memory.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fingerprints.is_empty() && self.windows.is_empty() && self.rows.is_empty()
-    }
 }
 
 impl Grouper {
@@ -259,24 +220,7 @@ impl Grouper {
             published_count: 0,
             published_at: now,
         };
-        let entropy = u128::from_be_bytes(sighting.fingerprint.0) ^ (row.0 as u128).wrapping_mul(GOLDEN);
-        let event = ErrorEvent {
-            row,
-            id: EventId::new(now, entropy),
-            fingerprint: sighting.fingerprint,
-            tenant: sightings.tenant.clone(),
-            cluster: Arc::clone(&sightings.cluster),
-            rule: sightings.rule_name(sighting.rule).clone(),
-            priority: rule.priority,
-            generation: sightings.rules.generation(),
-            workload: sighting.stream.workload().clone(),
-            labels: redacted(sighting.stream.labels()),
-            template: Arc::clone(&sighting.template),
-            message: Arc::clone(&sighting.message),
-            window_key: sighting.window_key,
-            window: rule.window,
-            head: head.clone(),
-        };
+        let event = birth::event(sightings, sighting, head.clone(), now);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.note_pending(&head);
         self.heads.put(sighting.fingerprint, head);
@@ -391,35 +335,6 @@ impl Grouper {
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
     }
-}
-
-impl Touched {
-    fn event(&mut self, fingerprint: Fingerprint) -> &mut Touch {
-        self.index.entry(fingerprint).or_insert_with(|| {
-            self.events.push(fingerprint);
-            Touch::default()
-        })
-    }
-
-    fn window(&mut self, key: WindowKey) {
-        if self.window_set.insert(key) {
-            self.windows.push(key);
-        }
-    }
-}
-
-/// Label values without secrets: a value is read together with its name, because `token="..."` is told by the name.
-fn redacted(labels: &Labels) -> Labels {
-    let clean = |(name, value): (&str, &str)| {
-        let pair = format!("{name}={value}");
-        let value = match redact(&pair).split_once('=') {
-            Some((kept, value)) if kept == name => value.to_owned(),
-            _ => redact(value).into_owned(),
-        };
-        (name.to_owned(), value)
-    };
-    // The names were distinct before; an empty set is the safe answer to what cannot be.
-    Labels::try_new(labels.iter().map(clean).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@
 //!
 //! It does not mine templates: two lines that differ in a word are two events.
 
+mod birth;
 mod config;
+mod exchange;
 mod fingerprint;
 mod grouper;
 mod mask;
@@ -25,8 +27,9 @@ mod storm;
 mod window;
 
 pub use config::{GroupConfig, StormConfig};
+pub use exchange::Missing;
 pub use fingerprint::{Place, SCHEME};
-pub use grouper::{Grouper, Missing};
+pub use grouper::Grouper;
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;
