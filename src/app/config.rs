@@ -273,6 +273,13 @@ fn check(config: &Config) -> Vec<String> {
     if config.rules.watch_interval.0 < std::time::Duration::from_millis(100) {
         problems.push(format!("rules.watch_interval ({}) is under 100ms", config.rules.watch_interval));
     }
+    let life = &config.group.lifecycle;
+    if life.resolve_after < life.quiet_after {
+        problems.push(format!(
+            "group.lifecycle.resolve_after ({}) is under quiet_after ({}): an event is quiet before it is resolved",
+            life.resolve_after, life.quiet_after
+        ));
+    }
     match serde_json::to_value(config) {
         Ok(values) => unexpanded(&values, String::new(), &mut problems),
         Err(error) => problems.push(error.to_string()),

@@ -14,7 +14,10 @@ use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, compr
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
 use crate::group::{Grouper, SightScratch};
-use crate::model::{Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, Hit, Line, Stream, Timestamp, WindowKey, WindowState};
+use crate::model::{
+    Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, HealthyTime, Hit, Line, Moment, Stream, Timestamp, WindowKey,
+    WindowState,
+};
 
 use super::rulebook::Rulebook;
 
@@ -193,7 +196,8 @@ impl<'b> Scanner<'b> {
         rows.extend(self.grouper.hydrate(heads, windows));
         let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
         self.grouper.hydrate(waiting, Vec::new());
-        self.grouper.absorb(&sightings, newest);
+        // Nothing lapses in a scan.
+        self.grouper.absorb(&sightings, Moment { clock: newest, healthy: HealthyTime::default() });
         let changes = self.grouper.finish(newest);
         for write in changes.events {
             self.keep(write);

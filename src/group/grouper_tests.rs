@@ -4,10 +4,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::group::samples::{Bench, at, rule, rules};
-use crate::model::{Priority, RuleName, Span};
+use crate::model::{HealthyTime, Priority, RuleName, Span};
 use crate::rules::RuleSet;
 
 use super::*;
+
+/// A healthy clock that is as late as the other one.
+fn moment(clock: Timestamp) -> Moment {
+    Moment { clock, healthy: HealthyTime(clock.nanos()) }
+}
 
 /// A store that applies changes and answers look-ups.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -60,7 +65,7 @@ impl Shelf {
     fn commit(&mut self, grouper: &mut Grouper, batches: &[Sightings], now: Timestamp) -> Changes {
         for batch in batches {
             self.hydrate(grouper, batch);
-            grouper.absorb(batch, now);
+            grouper.absorb(batch, moment(now));
         }
         let changes = grouper.finish(now);
         self.apply(&changes);
@@ -349,3 +354,6 @@ proptest! {
         prop_assert_eq!(events, outcome(&run(&hits, &[1], 1, 1_000, threshold), false).0);
     }
 }
+
+#[path = "lapse_tests.rs"]
+mod lapses;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, params};
 
-use crate::model::{EventRow, EventState, FeedKind, FeedWrite, RuleName, Timestamp, TransitionReason};
+use crate::model::{EventRow, EventState, FeedKind, FeedWrite, HealthyTime, RuleName, Timestamp, TransitionReason};
 
 use super::row::{duration, nanos, rule_name, to_i64, unsigned};
 use super::{StoreError, Writer, feed};
@@ -101,11 +101,12 @@ fn close(connection: &Connection, rule: &RuleName, now: Timestamp) -> Result<usi
         .prepare_cached("SELECT h.row FROM heads h JOIN events e ON e.row = h.row WHERE e.rule = ?1 AND h.state <> ?2 ORDER BY h.row")?;
     let resolved = EventState::Resolved.code();
     let open: Vec<i64> = open.query_map(params![rule.as_str(), resolved], |row| row.get(0))?.collect::<Result<_>>()?;
-    let mut resolve =
-        connection.prepare_cached("UPDATE heads SET state = ?2, reason = ?3, published_count = count, published_at = ?4 WHERE row = ?1")?;
+    let mut resolve = connection.prepare_cached(
+        "UPDATE heads SET state = ?2, reason = ?3, published_count = count, published_at = ?4, due_at = ?5 WHERE row = ?1",
+    )?;
     let mut told = Vec::with_capacity(open.len());
     for row in open {
-        resolve.execute(params![row, resolved, TransitionReason::RuleRemoved.code(), now.nanos()])?;
+        resolve.execute(params![row, resolved, TransitionReason::RuleRemoved.code(), now.nanos(), HealthyTime::NEVER.0])?;
         told.push(FeedWrite { row: EventRow(row), kind: FeedKind::Transition, at: now });
     }
     feed::put(connection, &told)?;

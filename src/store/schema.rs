@@ -7,7 +7,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, TransactionBeh
 use super::{StoreConfig, StoreError};
 
 /// Each file once, in this order, for ever: a released file is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_lifecycle.sql")];
 
 /// "kSnt", set by the first migration.
 const APPLICATION_ID: i64 = 0x6b53_6e74;
@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x6b53_6e74;
 /// - `temp_store=MEMORY`: sorting never writes log text to a temporary folder that others may read.
 /// - `foreign_keys=OFF`: there are none. Checking `feed.row` would need an index on it, which costs more than the feed itself; the order of
 ///   deletions in `retention.rs` keeps the promise, and the model test checks it.
-/// - `page_size` stays 4096: the unit of most file systems, and some sixty heads.
+/// - `page_size` stays 4096: the unit of most file systems, and some fifty heads.
 const WRITING: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
