@@ -128,6 +128,29 @@ async fn a_gap_while_the_process_runs_moves_every_deadline() {
 }
 
 #[tokio::test]
+async fn the_clock_stands_still_while_the_store_cannot_be_written() {
+    let config = StoreConfig { busy_timeout: crate::model::Span(Duration::from_millis(5)), ..StoreConfig::default() };
+    let mut world = World::over(tempfile::tempdir().expect("a folder"), config);
+    world.pass(MINUTE).await;
+    let before = world.commits().quiet.healthy();
+    let other = rusqlite::Connection::open(world.folder.path().join("events.db")).expect("the store");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let (clock, readiness) = (world.clock.clone(), world.commits().readiness.clone());
+    let outage = async {
+        while readiness.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(4 * SECOND);
+        other.execute_batch("COMMIT").expect("the lock");
+    };
+    tokio::join!(world.hit(), outage);
+    world.round().await;
+    assert_eq!(world.commits().quiet.healthy(), before);
+    world.pass(5 * SECOND).await;
+    assert_eq!(world.commits().quiet.healthy(), before.plus(5 * SECOND));
+}
+
+#[tokio::test]
 async fn an_event_is_quiet_then_resolved_and_each_is_told_once_with_its_reason() {
     let mut world = World::new();
     world.hit().await;

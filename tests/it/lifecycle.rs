@@ -88,8 +88,9 @@ fn a_quiet_event_is_listed_and_a_hit_resumes_it() {
     assert_eq!(program.the_event("")["id"], quiet["id"], "quiet events are in a list without a filter");
     assert_eq!(program.get("/api/stats").json()["quiet"], 1);
     push(&program);
-    let resumed = program.the_event("");
-    assert_eq!(["state", "reason", "flap_count"].map(|name| resumed[name].clone()), [json!("firing"), json!("resumed"), json!(0)]);
+    let (update, event) = transitions(&program, 3).pop().expect("three");
+    let resumed = (convert::type_name(&update), event.state(), event.reason(), event.flap_count);
+    assert_eq!(resumed, (Some("error.resumed"), State::Firing, Reason::Resumed, 0));
 }
 
 #[test]
