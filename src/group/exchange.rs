@@ -30,6 +30,8 @@ pub(super) struct Touch {
     /// The event was born in this commit. Its head is filled in at the end.
     pub(super) opened: Option<Box<ErrorEvent>>,
     pub(super) feed: Option<FeedWrite>,
+    /// The event was hit.
+    pub(super) hit: bool,
 }
 
 impl Missing {

@@ -290,7 +290,7 @@ impl Grouper {
         let next = next((head.state, head.reason), Input::Hit { fires });
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
         head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
-        self.touched.event(fingerprint);
+        self.touched.event(fingerprint).hit = true;
         match next {
             Some(step) => self.enter(fingerprint, step, rollout, now.clock),
             None if tell => self.tell_count(fingerprint, now.clock),
@@ -373,7 +373,8 @@ impl Grouper {
                     event.head = head.clone();
                     EventWrite::Open(event)
                 }
-                None => EventWrite::Update(head.clone()),
+                None if touch.hit => EventWrite::Update(head.clone()),
+                None => EventWrite::Unhit(head.clone()),
             });
         }
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();

@@ -33,7 +33,7 @@ impl Shelf {
                     self.opened.push(event.row);
                     &event.head
                 }
-                EventWrite::Update(head) => head,
+                EventWrite::Update(head) | EventWrite::Unhit(head) => head,
             };
             assert!(written.insert(head.row), "one write for each event");
             assert_eq!(self.opened.iter().filter(|row| **row == head.row).count(), 1, "opened once, before it is updated");

@@ -31,14 +31,16 @@ fn an_event_without_hits_is_quiet_and_then_resolved_and_both_are_told_once() {
     let mut world = world(1, 60);
     world.push(&[("api", "x", 0)], 0);
     assert!(world.lapse(5 * MINUTE - 1).is_empty());
-    world.push(&[("api", "x", 200)], 200);
+    let changes = world.push(&[("api", "x", 200)], 200);
+    assert!(matches!(changes.events[..], [EventWrite::Update(_)]));
     let steps = [(5 * MINUTE, Firing, ThresholdReached), (200 + 5 * MINUTE, Quiet, Quieted), (200 + 30 * MINUTE, Resolved, StayedQuiet)];
     for (seconds, state, reason) in steps {
         world.lapse(seconds - 1);
         assert_ne!(world.state(), (Resolved, StayedQuiet));
         world.grouper.forget();
-        world.lapse(seconds);
+        let changes = world.lapse(seconds);
         assert_eq!(world.state(), (state, reason), "at {seconds}");
+        assert!(changes.events.iter().all(|write| matches!(write, EventWrite::Unhit(_))), "retention goes by hits");
         assert!(world.lapse(seconds).is_empty(), "once");
     }
     assert_eq!(world.life().due_at, HealthyTime::NEVER);

@@ -44,6 +44,8 @@ pub enum EventWrite {
     Open(Box<ErrorEvent>),
     /// New values for everything that changes.
     Update(EventHead),
+    /// The same without a hit: retention goes by the last one.
+    Unhit(EventHead),
 }
 
 /// What an entry of the feed tells.

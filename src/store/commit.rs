@@ -64,11 +64,22 @@ const OPEN_HEAD: &str = "INSERT INTO heads (row, state, reason, priority, count,
      published_count, published_at, written_at, due_at, outbreaks, outbreak_1, outbreak_2, outbreak_3, flapping, notice) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
-/// Only a hit keeps an event from retention, and every hit counts.
-const UPDATE_HEAD: &str = "UPDATE heads SET state = ?2, reason = ?3, priority = ?4, count = ?5, first_seen = ?6, last_seen = ?7, \
-     window_count = ?8, sampled = ?9, published_count = ?10, published_at = ?11, \
-     written_at = CASE WHEN count = ?5 THEN written_at ELSE ?12 END, due_at = ?13, outbreaks = ?14, \
-     outbreak_1 = ?15, outbreak_2 = ?16, outbreak_3 = ?17, flapping = ?18, notice = ?19 WHERE row = ?1";
+macro_rules! update_head {
+    ($written:literal) => {
+        concat!(
+            "UPDATE heads SET state = ?2, reason = ?3, priority = ?4, count = ?5, first_seen = ?6, last_seen = ?7, window_count = ?8, \
+             sampled = ?9, published_count = ?10, published_at = ?11, ",
+            $written,
+            "due_at = ?13, outbreaks = ?14, outbreak_1 = ?15, outbreak_2 = ?16, outbreak_3 = ?17, flapping = ?18, notice = ?19 \
+             WHERE row = ?1"
+        )
+    };
+}
+
+const UPDATE_HEAD: &str = update_head!("written_at = ?12, ");
+
+/// Only a hit keeps an event from retention.
+const UPDATE_UNHIT: &str = update_head!("");
 
 const HEALTHY: &str = "UPDATE meta SET value = ?1 WHERE key = 'healthy_nanos'";
 
@@ -189,6 +200,7 @@ fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) 
     let mut open = connection.prepare_cached(OPEN)?;
     let mut open_head = connection.prepare_cached(OPEN_HEAD)?;
     let mut update_head = connection.prepare_cached(UPDATE_HEAD)?;
+    let mut update_unhit = connection.prepare_cached(UPDATE_UNHIT)?;
     for event in events {
         match event {
             EventWrite::Open(event) => {
@@ -197,6 +209,7 @@ fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) 
                 opened += 1;
             }
             EventWrite::Update(head) => write_head(&mut update_head, head, now)?,
+            EventWrite::Unhit(head) => write_head(&mut update_unhit, head, now)?,
         }
     }
     Ok(opened)

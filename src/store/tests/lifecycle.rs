@@ -58,8 +58,9 @@ fn a_change_without_a_hit_does_not_keep_an_event_from_retention() {
     let quiet = EventHead { state: EventState::Quiet, reason: TransitionReason::Quieted, ..event(1).head };
     let hit = EventHead { count: 2, ..event(2).head };
     let changes =
-        Changes { events: vec![EventWrite::Update(quiet), EventWrite::Update(hit), open_event(&event(11))], ..Changes::default() };
+        Changes { events: vec![EventWrite::Unhit(quiet.clone()), EventWrite::Update(hit), open_event(&event(11))], ..Changes::default() };
     writer.commit(&Commit { changes, ..Commit::default() }).unwrap();
+    assert_eq!(writer.lookup_rows(&[quiet.row]).unwrap(), [quiet]);
     assert_eq!(writer.retain().unwrap().fingerprints, [1, 3].map(|n| event(n).fingerprint));
 }
 

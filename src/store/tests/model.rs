@@ -88,7 +88,7 @@ impl Reference {
             .iter()
             .map(|write| match write {
                 EventWrite::Open(event) => event.row.0,
-                EventWrite::Update(head) => head.row.0,
+                EventWrite::Update(head) | EventWrite::Unhit(head) => head.row.0,
             })
             .collect();
         self.next += opened;
