@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+use kube_sentinel::detect::EngineKind;
 use serde::Deserialize;
 
 use models::{Done, Prepared};
@@ -63,6 +64,9 @@ struct Case {
     /// MB per CPU-second that it should reach.
     #[serde(default)]
     target: Option<f64>,
+    /// Absent for the default. An engine that the build does not have leaves the group out.
+    #[serde(default)]
+    engine: Option<EngineKind>,
     /// Hits of a rule and stream from which the storm guard samples; absent for the default.
     #[serde(default)]
     storm_threshold: Option<u64>,
@@ -148,6 +152,10 @@ fn main() -> ExitCode {
         let text = std::fs::read_to_string(&file).expect("a readable file");
         let definitions: Definitions = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         if !definitions.group.contains(&filter) {
+            continue;
+        }
+        if !cfg!(feature = "hyperscan") && definitions.cases.iter().any(|case| case.engine == Some(EngineKind::Hyperscan)) {
+            println!("\n{}: left out, because this build has no Hyperscan (--features hyperscan)", definitions.group);
             continue;
         }
         if let Some(folder) = &write {

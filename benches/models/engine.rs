@@ -40,7 +40,9 @@ impl Engine {
             Model::Prefilter => {
                 let source = RuleSource::from_bytes("bench.yaml", rule_text(case).into_bytes()).expect("UTF-8");
                 let set = load(&[source], Generation(1), LoadOptions::default()).expect("good rules").set;
-                Work::Prefilter(Box::new(Detector::build(Arc::new(set), &DetectConfig::default()).expect("an engine")), Scratch::default())
+                let mut config = DetectConfig::default();
+                config.engine = case.engine.unwrap_or(config.engine);
+                Work::Prefilter(Box::new(Detector::build(Arc::new(set), &config).expect("an engine")), Scratch::default())
             }
             Model::Naive => {
                 requests.truncate(NAIVE_REQUESTS);

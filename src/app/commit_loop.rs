@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
 use crate::model::{EventWrite, Generation, Moment};
-use crate::store::{Commit, RuleUpdate, StoreError, Writer};
+use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::metrics::{Metrics, Scanned};
@@ -50,8 +50,8 @@ pub(super) struct Effects {
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
-    /// Commit that other rules are in force from here on.
-    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<()> },
+    /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
+    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
 }
 
 /// Everything that the loop owns.
@@ -74,7 +74,7 @@ pub(super) struct CommitLoop {
 #[derive(Default)]
 struct Settling {
     effects: Vec<Effects>,
-    rules_done: Vec<oneshot::Sender<()>>,
+    rules_done: Vec<oneshot::Sender<Vec<KnownRule>>>,
 }
 
 impl CommitLoop {
@@ -132,6 +132,15 @@ impl CommitLoop {
                 self.grouper.hydrate(heads, Vec::new());
             }
         }
+        // An event is born only where memory did not have it before.
+        if !missing.fingerprints.is_empty() {
+            let births = self.grouper.missing_for_births(&effects.sightings);
+            if !births.is_empty() {
+                let (live, others) =
+                    self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
+                self.grouper.hydrate_for_births(&births, &live, others);
+            }
+        }
         self.grouper.absorb(&effects.sightings, self.now());
         Ok(())
     }
@@ -155,6 +164,7 @@ impl CommitLoop {
             self.quiet.committed(commit.healthy, !commit.changes.events.is_empty());
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
+            self.metrics.grouped(self.grouper.take_counts());
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.
@@ -171,8 +181,9 @@ impl CommitLoop {
             effects.ack.settle(Fate::Durable);
         }
         for done in settling.rules_done {
+            let known = self.until_it_works(Writer::known_rules).await?;
             // Nobody waits any more when the process is going down.
-            done.send(()).ok();
+            done.send(known).ok();
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::store::StoreConfig;
 
-use super::config::Config;
+use super::config::{Config, Fault};
 
 /// Every top-level key of old.
 pub(super) struct Legacy {
@@ -87,7 +87,7 @@ pub(super) enum StoreType {
 }
 
 /// Carries over what has a meaning here. Gives a warning for every key of old, and what is wrong with them.
-pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<String>) {
+pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<Fault>) {
     let (mut warnings, mut problems) = (Vec::new(), Vec::new());
     if let Some(file) = old.rules_file {
         warnings.push("rules_file is now rules.files".to_owned());
@@ -100,7 +100,10 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<S
                     warnings.push(format!("web.listen is now serve.api.address: {address}"));
                     config.serve.api.address = Some(address);
                 }
-                None => problems.push(format!("web.listen: {listen:?} is no address: write serve.api.address, such as 127.0.0.1:8080")),
+                None => problems.push(Fault {
+                    path: "web.listen".to_owned(),
+                    what: format!("web.listen: {listen:?} is no address: write serve.api.address, such as 127.0.0.1:8080"),
+                }),
             }
         }
         let ignored = [("web.base_path", web.base_path.is_some()), ("web.timeout", web.timeout.is_some())];

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
-use crate::group::Sightings;
+use crate::group::{GroupCounts, Sightings, shown_name};
 use crate::model::{Priority, SourceName};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
@@ -25,6 +25,8 @@ pub(super) struct Metrics {
     cache_clears: Counter,
     sampled_hits: Counter,
     late_hits: Counter,
+    cut_texts: Counter,
+    folded_hits: Counter,
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
@@ -84,6 +86,16 @@ impl Metrics {
             late_hits: registry.counter(
                 "kube_sentinel_group_late_hits_total",
                 "Hits that were too late for their window and count in totals only.",
+                &[],
+            ),
+            cut_texts: registry.counter(
+                "kube_sentinel_group_cut_texts_total",
+                "Labels left out of new events, and label values and names of workloads cut there, because they were too many or too long.",
+                &[],
+            ),
+            folded_hits: registry.counter(
+                "kube_sentinel_group_folded_hits_total",
+                "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
                 &[],
             ),
             commit_batches: registry.histogram("kube_sentinel_app_commit_batches", "Batches that one commit took.", &[]),
@@ -160,7 +172,8 @@ impl Metrics {
     }
 
     fn error(&self, priority: Priority, namespace: &str, count: u64) {
-        let namespace = self.registry.namespace(namespace);
+        // As events show it: a sender decides how long it is.
+        let namespace = self.registry.namespace(shown_name(namespace));
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = errors.entry((priority, namespace.to_owned())).or_insert_with(|| {
             let labels = [("priority", priority.as_str()), ("namespace", namespace)];
@@ -174,6 +187,12 @@ impl Metrics {
         self.commit_batches.record(batches as f64);
         self.opened.increment(opened);
         self.deduplicated.increment(hits.saturating_sub(opened));
+    }
+
+    /// What grouping did on the way to a commit.
+    pub(super) fn grouped(&self, counts: GroupCounts) {
+        self.cut_texts.increment(counts.cut);
+        self.folded_hits.increment(counts.folded);
     }
 
     /// The disk refused a commit; it will be tried again.

@@ -4,7 +4,7 @@
 //! A set that loads is committed to the store first (renamed and removed rules take their events along), then put in force; batches in
 //! flight finish under the set that they began with. A set that does not load changes nothing and is reported until it is mended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -79,13 +79,16 @@ pub(super) fn prepare(config: &RulesConfig, detect: &DetectConfig, generation: G
 /// The names that state is kept under, and what the store has to change when this set follows the rules that it knows.
 pub(super) fn follow(known: &[KnownRule], set: &RuleSet) -> (StateNames, RuleUpdate) {
     let table: BTreeMap<RuleName, RuleName> = known.iter().map(|rule| (rule.name.clone(), rule.state_name.clone())).collect();
-    let names = StateNames::resolve(set, table);
-    let before = |name: &RuleName| {
-        let old = names.renamed.iter().find(|(_, new)| new == name).map_or(name, |(old, _)| old);
-        known.iter().find(|rule| rule.name == *old)
-    };
-    // Rules that are gone stay known, so that one that comes back, also under a name that it took in between, finds its state again.
-    let gone = known.iter().filter(|rule| names.removed.contains(&rule.name)).cloned();
+    let in_force: BTreeSet<RuleName> = known.iter().filter(|rule| !rule.gone).map(|rule| rule.name.clone()).collect();
+    let names = StateNames::resolve(set, table, &in_force);
+    let old_names: HashMap<&RuleName, &RuleName> = names.renamed.iter().map(|(old, new)| (new, old)).collect();
+    let by_name: HashMap<&RuleName, &KnownRule> = known.iter().map(|rule| (&rule.name, rule)).collect();
+    let before = |name: &RuleName| by_name.get(*old_names.get(name).unwrap_or(&name));
+    let present: HashSet<&RuleName> = set.rules().iter().map(|rule| &rule.name).collect();
+    // Rules that are gone stay known while they have events, so that one that comes back, also under a name that it took in between, finds
+    // its state again.
+    let is_gone = |rule: &&KnownRule| names.table.contains_key(&rule.name) && !present.contains(&rule.name);
+    let gone = known.iter().filter(is_gone).map(|rule| KnownRule { gone: true, ..rule.clone() });
     let update = RuleUpdate {
         known: set
             .rules()
@@ -96,6 +99,7 @@ pub(super) fn follow(known: &[KnownRule], set: &RuleSet) -> (StateNames, RuleUpd
                 window: rule.window,
                 count: rule.count,
                 digest: rule.digest(),
+                gone: false,
             })
             .chain(gone)
             .collect(),
@@ -164,13 +168,12 @@ impl RuleKeeper {
     async fn put_in_force(&mut self, prepared: Prepared) -> Reload {
         let set = Arc::clone(prepared.detector.rules());
         let (names, update) = follow(&self.known, &set);
-        let known = update.known.clone();
         let (done, committed) = oneshot::channel();
         let asked = self.work.send(Work::Rules { generation: set.generation(), update, done }).await;
-        if asked.is_err() || committed.await.is_err() {
-            return self.refused(Vec::new());
+        match committed.await {
+            Ok(known) if asked.is_ok() => self.known = known,
+            _ => return self.refused(Vec::new()),
         }
-        self.known = known;
         let in_force = InForce { detector: prepared.detector, names };
         let reload = Reload { ok: true, at: self.clock.now(), generation: set.generation(), problems: Vec::new() };
         let status = status(&in_force, self.detect.engine.as_str(), reload.clone());

@@ -74,14 +74,16 @@ impl RuleHistory {
             let names = self.names(change.generation);
             rewindowed.extend(change.rewindowed.iter().map(|(name, window)| (names.get(name).unwrap_or(name).clone(), *window)));
         }
-        // The newest update names all rules that are gone, also those that went before it.
-        Some(RuleUpdate { known: self.update.known.clone(), renamed: Vec::new(), rewindowed, removed: self.update.removed.clone() })
+        // Those that the newest rules do not have, whichever reload removed them.
+        let removed = self.update.known.iter().filter(|rule| rule.gone).map(|rule| rule.name.clone()).collect();
+        Some(RuleUpdate { known: self.update.known.clone(), renamed: Vec::new(), rewindowed, removed })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::KnownRule;
 
     fn renaming(pairs: &[(&str, &str)]) -> RuleUpdate {
         let renamed = pairs.iter().map(|(old, new)| (RuleName::new(old), RuleName::new(new))).collect();
@@ -114,12 +116,15 @@ mod tests {
         let mut history = RuleHistory::new(Generation(1), RuleUpdate::default());
         history.push(Generation(2), RuleUpdate { rewindowed: vec![(RuleName::new("a"), minute)], ..renaming(&[]) });
         history.push(Generation(3), renaming(&[("a", "b")]));
-        let removed = vec![RuleName::new("gone")];
-        history.push(Generation(4), RuleUpdate { rewindowed: vec![(RuleName::new("b"), hour)], removed: removed.clone(), ..renaming(&[]) });
+        let (removed, rule) = (RuleName::new("gone"), RuleName::new("b"));
+        let of =
+            |name: &RuleName, gone| KnownRule { name: name.clone(), state_name: name.clone(), window: hour, count: 1, digest: 0, gone };
+        let known = vec![of(&rule, false), of(&removed, true)];
+        history.push(Generation(4), RuleUpdate { rewindowed: vec![(rule, hour)], known, ..renaming(&[]) });
         let closing = history.closing(Generation(1)).expect("an older generation");
         let b = RuleName::new("b");
         assert_eq!(closing.rewindowed, [(b.clone(), minute), (b.clone(), hour)]);
-        assert_eq!((closing.removed, closing.renamed), (removed, Vec::new()));
+        assert_eq!((closing.removed, closing.renamed), (vec![removed], Vec::new()));
         assert_eq!(history.closing(Generation(3)).expect("an older generation").rewindowed, [(b, hour)]);
         assert_eq!(history.closing(Generation(4)), None);
     }

@@ -1,6 +1,6 @@
 //! The rules without the rest of the program: for commands that ask what they would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Rulebook {
         group.storm.threshold = u64::MAX;
         group.late = Span(Duration::MAX);
         Ok(Self {
-            names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new()),
+            names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new(), &BTreeSet::new()),
             detector: prepared.detector,
             warnings: prepared.warnings,
             storm: StormGuard::new(&group.storm),

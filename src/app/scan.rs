@@ -3,17 +3,19 @@
 //! A chunk of a file goes through the prefilter as it is. Only the lines around the places that it reports are framed and copied into a
 //! small block, and that block takes the same way through `detect` and `group` as a pushed one, so that both find the same events.
 //!
-//! A line counts at the time that its CRI header tells, as if it had been pushed when it was written; a line without a header counts at the
-//! time of the chunk that it stands in, or of the scan where the file tells no time at all.
+//! A line counts at the time that its CRI header or, as JSON, its own members tell, as if it had been pushed when it was written. A line that
+//! tells none counts at the time of the chunk that it stands in, or of the scan where the file tells no time at all.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, parse_cri, stream_of_path};
+use crate::collect::files::{
+    Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, json_time, parse_cri, stream_of_path,
+};
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
-use crate::group::{Grouper, SightScratch};
+use crate::group::{GroupConfig, Grouper, SightScratch};
 use crate::model::{
     Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, HealthyTime, Hit, Line, Moment, Stream, Timestamp, WindowKey,
     WindowState,
@@ -25,7 +27,7 @@ use super::rulebook::Rulebook;
 const MOST_EVENTS: usize = 100_000;
 
 /// Longest line; longer ones are cut there and counted.
-const LONGEST_LINE: usize = 1 << 20;
+pub(super) const LONGEST_LINE: usize = 1 << 20;
 
 /// Scans inputs one after the other and keeps their events.
 pub struct Scanner<'b> {
@@ -63,7 +65,7 @@ pub struct Totals {
 struct Input {
     stream: Arc<Stream>,
     layout: Layout,
-    /// Time of lines without a header.
+    /// Time of lines that tell none.
     time: Timestamp,
     /// Lines whose end has not come, one for each output of the container.
     joiners: [Joiner; 2],
@@ -75,7 +77,8 @@ impl<'b> Scanner<'b> {
     pub fn new(book: &'b Rulebook) -> Self {
         Self {
             book,
-            grouper: Grouper::new(book.group_config(), EventRow(1)),
+            // Nobody else's events are here to be crowded out; `MOST_EVENTS` bounds memory.
+            grouper: Grouper::new(&GroupConfig { max_events_per_workload: u64::MAX, ..book.group_config().clone() }, EventRow(1)),
             scratch: Scratch::default(),
             sight_scratch: SightScratch::default(),
             places: Vec::new(),
@@ -149,9 +152,10 @@ impl<'b> Scanner<'b> {
     /// Copies into the block every line that a rule may meet.
     fn frame(&mut self, chunk: Chunk<'_>, input: &mut Input) {
         let Input { layout, time, joiners, .. } = input;
+        // Files are written in order, so what stands near a time happened near it.
+        let first = &chunk.0[chunk.around(0)];
+        *time = parse_cri(first).and_then(|first| first.at()).or_else(|| json_time(first)).unwrap_or(*time);
         if *layout == Layout::Cri {
-            // Files are written in order, so what stands near a time happened near it.
-            *time = parse_cri(&chunk.0[chunk.around(0)]).and_then(|first| first.at()).unwrap_or(*time);
             // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
             if joiners.iter().any(Joiner::is_open) || has_partial(chunk.0) {
                 return chunk.lines().for_each(|line| push_joined(&mut self.block, joiners, *time, line));
@@ -234,9 +238,12 @@ fn push_joined(block: &mut Block, joiners: &mut [Joiner; 2], time: Timestamp, li
 }
 
 fn push_framed(block: &mut Block, layout: Layout, time: Timestamp, line: &[u8]) {
-    match (layout, parse_cri(line)) {
-        (Layout::Cri, Some(parsed)) => push(block, parsed.at().unwrap_or(time), parsed.text),
-        _ => push(block, time, line),
+    match layout {
+        Layout::Cri => match parse_cri(line) {
+            Some(parsed) => push(block, parsed.at().unwrap_or(time), parsed.text),
+            None => push(block, time, line),
+        },
+        Layout::Plain => push(block, json_time(line).unwrap_or(time), line),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{Grouper, StormGuard};
+use crate::group::{GroupConfig, Grouper, StormGuard};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -125,7 +125,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (names, update) = reload::follow(&writer.known_rules()?, prepared.detector.rules());
     writer.commit(&store::Commit { rules: Some(update.clone()), ..store::Commit::default() })?;
     let healthy = writer.healthy()?;
-    let mut grouper = Grouper::new(&config.group, writer.next_row()?);
+    // However small the store is, no workload fills more than a tenth of it.
+    let tenth = (config.store.max_events / 10).max(1);
+    let group = GroupConfig { max_events_per_workload: config.group.max_events_per_workload.min(tenth), ..config.group.clone() };
+    let mut grouper = Grouper::new(&group, writer.next_row()?);
     grouper.restore_unpublished(writer.unpublished()?);
 
     // The way of a batch: intake, commit loop.
@@ -134,7 +137,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         repeats,
-        group: config.group.clone(),
+        group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
         work: work.clone(),

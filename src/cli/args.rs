@@ -76,6 +76,10 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
     /// Files to read: CRI, plain or JSON lines, recognised by their first line. `-` is standard input.
+    ///
+    /// Thresholds count in windows at the times of the lines: a CRI line has that of its header, a JSON line that of its member "time",
+    /// "ts", "timestamp" or "@timestamp" (RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970). A line that tells
+    /// none has that of the lines around it. Plain lines tell none: all of them count as if they came at once, when they are scanned.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
@@ -90,6 +94,19 @@ pub(super) struct ScanArgs {
     /// Also events that are below their rule's threshold.
     #[arg(long)]
     pub(super) pending: bool,
+
+    /// Instead of events: put together the lines that the same statement of a program wrote.
+    ///
+    /// Rules play no part. Always prints JSON, {"line": the line, "group": its number, "template": what the lines of the group have in common,
+    /// values as <*>} for each line, in order. Headers (times, levels, loggers) are learned for each file; JSON and logfmt are recognised.
+    /// At most 1,000 lines are read ahead, and the same lines in the same order give the same groups. A line that a container wrote in parts
+    /// is one line.
+    #[arg(long, conflicts_with = "pending")]
+    pub(super) group: bool,
+
+    /// With --group: go on with the groups that an earlier run left in this file, and leave them there for the next one.
+    #[arg(long, value_name = "FILE", requires = "group")]
+    pub(super) group_state: Option<PathBuf>,
 }
 
 /// `events`

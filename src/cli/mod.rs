@@ -12,6 +12,7 @@ mod output;
 mod rules;
 mod run;
 mod scan;
+mod scan_groups;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

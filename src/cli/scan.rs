@@ -1,8 +1,9 @@
-//! `scan`: the events of files, offline.
+//! `scan`: the events of files, offline. With `--group`, see `scan_groups`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +19,9 @@ use super::{FINE, PROBLEMS};
 
 /// Scans every file, then writes the events. Files that cannot be read are named, and the others are scanned all the same.
 pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8> {
+    if args.group {
+        return super::scan_groups::scan_groups(args);
+    }
     let loaded = match app::load_config(overrides) {
         Ok(loaded) => loaded,
         Err(problems) => return super::output::problems(&problems, PROBLEMS),
@@ -28,7 +32,7 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
         Err(problems) => return super::output::problems(&problems, PROBLEMS),
     };
     super::output::warnings(book.warnings())?;
-    let output = match args.output.as_deref().map(open_output).transpose() {
+    let output = match args.output.as_deref().map(|output| open_output(output, &args.files)).transpose() {
         Ok(output) => output,
         Err(problem) => return super::output::problems(&[problem], PROBLEMS),
     };
@@ -55,7 +59,10 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
     let (shown, pending): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| args.pending || event.head.state != EventState::Pending);
     match output {
         Some(file) => {
-            file.set_len(0)?;
+            // Only files have an old content to be replaced.
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
             write_events(BufWriter::new(file), &shown, args.format)?;
         }
         None => write_events(BufWriter::new(io::stdout().lock()), &shown, args.format)?,
@@ -65,17 +72,36 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
 }
 
 /// Opens the output before the work, so that a wrong path is told at once. What it holds is kept until there is something to put in its place.
-fn open_output(path: &Path) -> Result<File, String> {
+/// A log that is read is no place to write to, whatever name it is called by.
+pub(super) fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<File, String> {
+    if let Some(input) = inputs.iter().find(|input| is_same_file(path, input)) {
+        return Err(format!(
+            "{}: is read as {}, which its events would replace: give --output another file",
+            path.display(),
+            input.display()
+        ));
+    }
     let opened = File::options().write(true).create(true).truncate(false).open(path);
     opened.map_err(|error| format!("{}: cannot be written: {error}", path.display()))
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    if path.as_os_str() == "-" { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
+/// True for two names of one file. A terminal or a pipe may well be both read and written.
+fn is_same_file(output: &Path, input: &Path) -> bool {
+    let input = if is_standard_input(input) { Path::new("/dev/stdin") } else { input };
+    let (Ok(output), Ok(input)) = (std::fs::metadata(output), std::fs::metadata(input)) else { return false };
+    output.is_file() && (output.dev(), output.ino()) == (input.dev(), input.ino())
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    if is_standard_input(path) { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
 }
 
 /// A bar on a terminal: bytes, rate, hits, time left. Nothing elsewhere. Without a known length there is no time left to tell.
-fn progress(files: &[std::path::PathBuf]) -> ProgressBar {
+fn progress(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

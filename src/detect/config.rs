@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ByteSize;
 
-/// What one scanning thread may spend on the states of rules that have no literal. 50 such rules need about 1 MiB, 500 about 4 MiB; past
-/// the bound states are thrown away and computed again, which `dfa_cache_clears` counts.
+/// What one scanning thread may spend on the states of rules that have no literal: half of it for lines that are ASCII, half for others. Ten
+/// ordinary rules of the sort need 40 KiB, fifty difficult ones 1 MiB. Past the bound states are thrown away and computed again, which
+/// `dfa_cache_clears` counts.
 const DFA_CACHE: ByteSize = ByteSize::mib(8);
 
 /// The section `detect` of the configuration.

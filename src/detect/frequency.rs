@@ -70,8 +70,14 @@ const COMMON_WORDS: [&[u8]; 48] = [
     b"task",
 ];
 
-/// Share of positions where a common word begins: lines have about 120 bytes.
-const COMMON_SHARE: f64 = 1.0 / 1200.0;
+/// Bytes of an ordinary line.
+const LINE: f64 = 120.0;
+
+/// Few lines are as long as this, in bytes.
+const LONG_LINE: usize = 512;
+
+/// Share of positions where a common word begins.
+const COMMON_SHARE: f64 = 0.1 / LINE;
 
 /// Steps of the tables in one factor of two.
 const STEPS: f64 = 1.5;
@@ -97,6 +103,18 @@ pub(super) fn share_of_pairs(text: &[u8]) -> f64 {
 /// All ten digits are one kind, so a certain digit is rarer by a factor of ten: 3.3 factors of two.
 fn within_kind(byte: u8) -> f64 {
     if byte.is_ascii_digit() { 3.3 * STEPS } else { 0.0 }
+}
+
+/// The share of lines that hold so many bytes of a class in a row, as if each byte were drawn alone. What is not printable ASCII does not count.
+pub(super) fn share_of_lines_with_run(is_member: impl Fn(u8) -> bool, length: usize) -> f64 {
+    let (mut members, mut all) = (0.0, 0.0);
+    for byte in (b' '..=b'~').filter(|byte| !byte.is_ascii_uppercase()) {
+        let share = share_of_pairs(&[byte]);
+        all += share;
+        members += if is_member(byte) || is_member(byte.to_ascii_uppercase()) { share } else { 0.0 };
+    }
+    let (member, stranger) = (members / all, 1.0 - members / all);
+    if length >= LONG_LINE { 0.0 } else { member.powi(length as i32) * (1.0 + stranger * LINE) }
 }
 
 fn kind(byte: u8) -> usize {

@@ -14,9 +14,11 @@
 //!
 //! What it does not do: it does not count, group or remember; one call knows nothing of the one before.
 
+mod bytewise;
 mod config;
 mod confirm;
 mod engine;
+mod every_line;
 mod frequency;
 mod gram;
 mod hyperscan;
@@ -24,6 +26,7 @@ mod lazy;
 mod literals;
 mod naive;
 mod prefilter;
+mod run;
 mod scratch;
 mod select;
 
@@ -165,7 +168,7 @@ impl Detector {
         let Some(prefilter) = &self.prefilter else { return naive::each_line(&self.rules, range, visit) };
         if scratch.detector != self.serial {
             scratch.detector = self.serial;
-            scratch.dfa = prefilter.scratch();
+            scratch.every_line = prefilter.scratch();
         }
         scratch.candidates.clear();
         prefilter.candidates(block, range.clone(), scratch);

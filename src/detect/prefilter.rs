@@ -1,7 +1,7 @@
 //! From bytes to candidates: pairs of line and rule that have to be confirmed.
 //!
 //! The literals of all rules are searched in the whole stretch of lines at once, framing between the lines included; a literal that does not
-//! lie inside one line is dropped. Rules without a literal are searched line by line.
+//! lie inside one line is dropped. Rules without a literal are searched line by line (`every_line`).
 //!
 //! INVARIANT: no pair that `confirm` would accept is missing.
 //!
@@ -21,11 +21,10 @@ use crate::rules::{Pattern, Rule, RuleSet};
 
 use super::BuildError;
 use super::config::DetectConfig;
-use super::confirm::Subjects;
 use super::engine::{self, Engine};
-use super::lazy::{GaveUp, LazyDfa};
+use super::every_line::{self, EveryLine, EveryLineScratch, Unaided};
 use super::literals::{self, ExpensiveReason, Literal, Required, required};
-use super::scratch::{Candidate, DfaScratch, Scratch};
+use super::scratch::{Candidate, Scratch};
 
 /// What each rule is searched by.
 pub(super) struct Plan {
@@ -41,7 +40,7 @@ pub(super) struct Plan {
 pub(super) struct Prefilter {
     targets: Vec<Target>,
     engine: Option<Box<dyn Engine>>,
-    lazy: Option<LazyDfa>,
+    every_line: Option<EveryLine>,
     escape: Finder<'static>,
 }
 
@@ -56,7 +55,7 @@ struct Target {
 
 /// Most that the literals of a rule may cost, in nanoseconds for each byte, where an automaton looks at every line anyway. A single common word
 /// such as `error` stays below it.
-const MOST_COST_BESIDE: f64 = 0.2;
+const MOST_COST_BESIDE: f64 = 0.15;
 
 /// KELVIN SIGN, which folds to `k`.
 const KELVIN: &[u8] = "\u{212a}".as_bytes();
@@ -74,12 +73,11 @@ impl Plan {
     pub(super) fn new(rules: &RuleSet) -> Self {
         let mut targets: BTreeMap<Literal, Target> = BTreeMap::new();
         let mut by_rule = Vec::with_capacity(rules.rules().len());
-        let mut all: Vec<Result<Option<Required>, ExpensiveReason>> = Vec::with_capacity(rules.rules().len());
-        all.extend(
-            rules.rules().iter().map(|rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) }),
-        );
-        // Where the automaton runs anyway, a further rule in it costs next to nothing.
-        let most = if all.iter().any(Result::is_err) { MOST_COST_BESIDE } else { f64::INFINITY };
+        let of = |rule: &Rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
+        let all: Vec<Result<Option<Required>, ExpensiveReason>> = rules.rules().iter().map(of).collect();
+        // Where an automaton runs anyway, a further rule in it costs next to nothing.
+        let runs = rules.rules().iter().zip(&all).any(|(rule, by)| by.is_err() && every_line::needs_automaton(&unaided(rule).expression));
+        let most = if runs { MOST_COST_BESIDE } else { f64::INFINITY };
         for (rule, by) in rules.rules().iter().zip(all) {
             let by = match by {
                 Ok(Some(required)) if required.cost > most => Err(ExpensiveReason::TooCommon),
@@ -110,23 +108,19 @@ impl Prefilter {
     /// `None` for the engine that needs no candidates.
     pub(super) fn try_new(plan: &Plan, rules: &RuleSet, config: &DetectConfig) -> Result<Option<Self>, BuildError> {
         let Some(engine) = engine::build(config.engine, &plan.literals)? else { return Ok(None) };
-        let expressions: Vec<_> = plan.expensive().map(|(id, _)| (id, is_all_of(rules.rule(id)), expression(rules.rule(id)))).collect();
-        let lazy = if expressions.is_empty() {
-            None
-        } else {
-            Some(LazyDfa::try_new(expressions, config.dfa_cache.bytes()).map_err(BuildError::LazyDfa)?)
-        };
+        let unaided = plan.expensive().map(|(id, _)| unaided(rules.rule(id))).collect();
+        let every_line = EveryLine::try_new(unaided, config.dfa_cache.bytes()).map_err(BuildError::LazyDfa)?;
         let engine = (!plan.literals.is_empty()).then_some(engine);
-        Ok(Some(Self { targets: plan.targets.clone(), engine, lazy, escape: Finder::new("\\u") }))
+        Ok(Some(Self { targets: plan.targets.clone(), engine, every_line, escape: Finder::new("\\u") }))
     }
 
-    pub(super) fn scratch(&self) -> Option<DfaScratch> {
-        self.lazy.as_ref().map(LazyDfa::scratch)
+    pub(super) fn scratch(&self) -> Option<EveryLineScratch> {
+        self.every_line.as_ref().and_then(EveryLine::scratch)
     }
 
     /// Collects every place where a literal or an odd spelling stands; false when rules without a literal look at every line.
     pub(super) fn places(&self, text: &[u8], scratch: &mut Scratch, places: &mut Vec<u32>) -> bool {
-        if self.lazy.is_some() {
+        if self.every_line.is_some() {
             return false;
         }
         if let Some(engine) = &self.engine {
@@ -167,12 +161,13 @@ impl Prefilter {
             });
             self.search_odd(&**engine, block, range.clone(), scratch);
         }
-        if let (Some(lazy), Some(dfa)) = (&self.lazy, &mut scratch.dfa) {
-            let clears = dfa.cache.clear_count();
+        if let Some(every_line) = &self.every_line {
+            let clears = |scratch: &Scratch| scratch.every_line.as_ref().map_or(0, EveryLineScratch::clears);
+            let before = clears(scratch);
             for (at, line) in lines.iter().enumerate() {
-                search_lazy(lazy, range.start + at, block.text(line), dfa, &mut scratch.candidates);
+                every_line.propose(range.start + at, block.text(line), &mut scratch.every_line, &mut scratch.candidates);
             }
-            scratch.counts.dfa_cache_clears += dfa.cache.clear_count().saturating_sub(clears) as u64;
+            scratch.counts.dfa_cache_clears += clears(scratch).saturating_sub(before) as u64;
         }
     }
 
@@ -242,14 +237,11 @@ impl LineMap<'_> {
     }
 }
 
-/// True when [`expression`] is all that the rule asks for, but for its exclusions.
-fn is_all_of(rule: &Rule) -> bool {
-    rule.pattern.is_some() != rule.keywords.is_some()
-}
-
-/// The expression that stands for a rule: every line that the rule matches holds it, raw or decoded.
-fn expression(rule: &Rule) -> Hir {
-    rule.pattern.as_ref().or(rule.keywords.as_ref()).map_or_else(Hir::empty, |part| part.hir())
+/// What looks for the rule in every line.
+fn unaided(rule: &Rule) -> Unaided {
+    let part = rule.pattern.as_ref().or(rule.keywords.as_ref());
+    let is_all = rule.pattern.is_some() != rule.keywords.is_some();
+    Unaided { rule: rule.id, expression: part.map_or_else(Hir::empty, Pattern::hir), is_all }
 }
 
 /// The cheaper literals of pattern and keywords, as a line needs both.
@@ -293,17 +285,4 @@ fn respell(subject: &[u8], into: &mut Vec<u8>) {
         rest = &rest[length..];
     }
     into.extend_from_slice(rest);
-}
-
-/// Proposes the rules without a literal whose expression is in the line or in its message.
-fn search_lazy(lazy: &LazyDfa, line: usize, raw: &[u8], scratch: &mut DfaScratch, candidates: &mut Vec<Candidate>) {
-    let subjects = Subjects::of(raw);
-    for subject in [Some(subjects.raw()), subjects.message()].into_iter().flatten() {
-        // The automaton is exact, so where its expression is all that a rule asks for, nothing is left to confirm.
-        let found = lazy.search(subject, scratch, |rule, is_all| candidates.push(Candidate::new(line, rule, is_all)));
-        if let Err(GaveUp) = found {
-            candidates.extend(lazy.rules().map(|rule| Candidate::new(line, rule, false)));
-            return;
-        }
-    }
 }

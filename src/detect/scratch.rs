@@ -5,6 +5,7 @@ use regex_automata::hybrid::dfa::Cache;
 
 use crate::model::RuleId;
 
+use super::every_line::EveryLineScratch;
 use super::select::SelectorMemo;
 
 /// Memory that scans use again and again: one for each thread. It fits any detector; the first scan with another one refits it.
@@ -17,7 +18,8 @@ pub struct Scratch {
     pub(super) respelled: Vec<u8>,
     /// Offsets of the lines that have to be respelled.
     pub(super) odd: Vec<usize>,
-    pub(super) dfa: Option<DfaScratch>,
+    /// Of the rules without a literal.
+    pub(super) every_line: Option<EveryLineScratch>,
     pub(super) selectors: SelectorMemo,
     pub(super) counts: Counts,
 }
@@ -39,11 +41,12 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate(u64);
 
-/// State of the lazy DFA.
+/// State of a lazy DFA.
 #[derive(Debug)]
 pub(super) struct DfaScratch {
     pub(super) cache: Cache,
-    pub(super) patterns: PatternSet,
+    /// What one search found.
+    pub(super) found: PatternSet,
 }
 
 impl Scratch {

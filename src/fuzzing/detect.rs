@@ -7,7 +7,7 @@ use crate::model::{Block, Generation, Hit, Labels, Line, Stream, Timestamp};
 use crate::rules::{Pattern, Rule, RuleSet};
 
 /// Patterns that the bytes choose from: each is a trap of its own.
-const PATTERNS: [&str; 40] = [
+const PATTERNS: [&str; 48] = [
     "error",
     "(?i)error",
     "(?i)disk",
@@ -48,10 +48,18 @@ const PATTERNS: [&str; 40] = [
     "er{2}or",
     r"(?i)[k]s",
     "e(?:r(?:r(?:or)?)?)?",
+    r"[^ ]{20,}",
+    r"^.{24,}$",
+    r"\b4\d\d\b",
+    r"(?:\d{4}[ -]?){3}\d{4}",
+    r"\B\w{2}\B",
+    r"\w+@\w",
+    r"(?-u)[\x80-\xff]{17}",
+    r".{5}4",
 ];
 
 /// Pieces that lines are put together from, beside bytes as they come.
-const PIECES: [&[u8]; 28] = [
+const PIECES: [&[u8]; 32] = [
     b"error",
     b"ERROR",
     b"disk",
@@ -80,6 +88,10 @@ const PIECES: [&[u8]; 28] = [
     b"\xff",
     b"\xe2\x84",
     b"404",
+    b"0123-4567 8901-2345",
+    b"no_blank_for_twenty_bytes",
+    b"user@host",
+    "\u{661}".as_bytes(),
 ];
 
 /// Reads rules and lines from bytes and compares every engine with `naive`.

@@ -67,6 +67,31 @@ pub fn mask(data: &[u8]) {
     assert_eq!(template, again);
 }
 
+/// The miner of templates takes any lines, finds a group for each, and goes on after a restart as if there had been none.
+///
+/// # Panics
+/// When it does not: that is the finding.
+pub fn template(data: &[u8]) {
+    let config = group::TemplateConfig { max_groups: 100, max_streams: 1 };
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let (first, second) = lines.split_at(lines.len() / 2);
+    let (mut found, mut again) = (Vec::new(), Vec::new());
+    let mut miner = group::TemplateMiner::new(config);
+    miner.mine("", first, &mut found);
+    let saved = miner.save().expect("JSON in memory");
+    let mut restored = group::TemplateMiner::restore(config, &saved).expect("what was saved");
+    assert_eq!(restored.save().expect("JSON in memory"), saved, "saving changed something");
+    miner.mine("", second, &mut found);
+    restored.mine("", second, &mut again);
+    assert_eq!(found, again, "a restart changed groups");
+    assert_eq!(found.len(), second.len(), "a line without a group");
+    assert!(miner.len() <= config.max_groups, "more groups than may be");
+    for group in found {
+        assert_eq!(miner.current(group), group, "a group that is an alias");
+        assert_eq!(miner.template(group), restored.template(group));
+    }
+}
+
 /// Redacting twice gives the same as once.
 ///
 /// # Panics

@@ -11,6 +11,15 @@ use crate::model::{ByteSize, Span};
 pub struct GroupConfig {
     /// Longest text of a first hit that is stored with its event; what is over it is cut.
     pub max_message: ByteSize,
+    /// Most labels of a stream that an event shows, the first by name; others are left out. What makes an event is told by all of them.
+    pub max_labels: usize,
+    /// Longest name of a label that an event shows; a label with a longer one is left out.
+    pub max_label_name: ByteSize,
+    /// Longest value of a label that an event shows; what is over it is cut.
+    pub max_label_value: ByteSize,
+    /// Most events of one rule at one workload. The hits of further unlike lines count in one event for the rest, so that a workload whose
+    /// every line differs does not crowd all others out of the store. Of a store with room for fewer than ten times as many events, a tenth.
+    pub max_events_per_workload: u64,
     /// Events whose heads stay in memory, at about 320 bytes each. Others are read from the store when they are hit again.
     pub max_events_in_memory: usize,
     /// Windows that stay in memory, at up to 2 KiB each. Others are read from the store when they are hit again.
@@ -60,6 +69,13 @@ impl Default for GroupConfig {
         Self {
             // A screen of text: enough for a stack trace's head, small enough that 100,000 events stay under 400 MB on disk.
             max_message: ByteSize(4096),
+            // Loki takes 15, and a record tells up to four more. What Loki takes is shown whole, and no sender makes an event of megabytes.
+            max_labels: 20,
+            // Loki's own limits.
+            max_label_name: ByteSize(1024),
+            max_label_value: ByteSize(2048),
+            // A tenth of what the store keeps by default, and far more than anybody reads of one workload.
+            max_events_per_workload: 1_000,
             // About 32 MB when full.
             max_events_in_memory: 100_000,
             // About 40 MB when every one of them has a hit in every bucket.

@@ -1,6 +1,6 @@
 //! What makes two hits the same event, and the same window.
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::model::{Fingerprint, Stream, TenantId, WindowKey};
 use crate::rules::{CountBy, Rule};
@@ -40,6 +40,15 @@ impl Place {
     #[must_use]
     pub fn fingerprint(self, template: &str, buffer: &mut Vec<u8>) -> Fingerprint {
         let mut hash = self.with(template, buffer);
+        hash[0] = SCHEME;
+        Fingerprint(hash)
+    }
+
+    /// The fingerprint of the event that counts the hits of all templates without room for an event of their own.
+    #[must_use]
+    pub fn other(self) -> Fingerprint {
+        // The seed tells it from every template, also from an empty one.
+        let mut hash = xxh3_128_with_seed(&self.0, 1).to_be_bytes();
         hash[0] = SCHEME;
         Fingerprint(hash)
     }
@@ -122,6 +131,7 @@ mod tests {
             for template in ["one", "two"] {
                 assert!(seen.insert(place.fingerprint(template, &mut buffer)));
             }
+            assert!(seen.insert(place.other()));
         }
         let replica = stream(&[("namespace", "shop"), ("pod", "api-7b9c4d6f8-xk2m3"), ("container", "main")]);
         assert_eq!(Place::new(&tenant, "c", "rule", &replica), places[0], "a pod's random suffix is not part of the identity");
@@ -134,5 +144,6 @@ mod tests {
         let fingerprint = place.fingerprint("OOMKilled <NUM>", &mut Vec::new());
         assert_eq!(fingerprint.0[0], SCHEME);
         assert_eq!(fingerprint.to_hex(), "028bd058cd9592ec2cde490786dcb502");
+        assert_eq!(place.other().to_hex(), "02471c1e0a4fd63a2be95bc281a703c6");
     }
 }

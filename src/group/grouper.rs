@@ -13,35 +13,47 @@ use crate::rules::{CountBy, Rule};
 
 use super::birth;
 use super::config::GroupConfig;
+use super::crowd::{Crowds, MissingForBirths};
 use super::exchange::{Missing, Touched};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
+use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
 /// Folds sightings into events and says what has to be written.
 ///
-/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], [`Grouper::absorb`]; then
-/// [`Grouper::finish`]. Now and then, for events whose time has come, [`Grouper::lapse`].
+/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
+/// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`]. Now and then, for
+/// events whose time has come, [`Grouper::lapse`].
 ///
 /// INVARIANT: what is in memory is what the store holds once all changes handed out are applied. So memory may forget whatever it likes
 /// after a commit. When changes are lost for good, the grouper is thrown away and made anew from the store.
 #[derive(Debug)]
 pub struct Grouper {
-    max_heads: usize,
-    max_windows: usize,
-    count_interval: Duration,
+    config: GroupConfig,
     lifecycle: Lifecycle,
     rollouts: Rollouts,
     next_row: EventRow,
     generation: Generation,
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
+    crowds: Crowds,
     /// Events in memory that hits of others can make fire.
     waiting: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
+    counts: GroupCounts,
+}
+
+/// What happened to hits that no event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupCounts {
+    /// Labels that were left out of new events, and values and names that were cut there.
+    pub cut: u64,
+    /// Hits that count in the event for the rest of their workload.
+    pub folded: u64,
 }
 
 /// What a sighting means for the events of its window.
@@ -63,18 +75,18 @@ impl Grouper {
     #[must_use]
     pub fn new(config: &GroupConfig, next_row: EventRow) -> Self {
         Self {
-            max_heads: config.max_events_in_memory.max(1),
-            max_windows: config.max_windows_in_memory.max(1),
-            count_interval: config.count_update_interval.0,
+            config: config.clone(),
             lifecycle: Lifecycle(config.lifecycle.clone()),
             rollouts: Rollouts::default(),
             next_row,
             generation: Generation::default(),
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
+            crowds: Crowds::new(config.max_events_per_workload),
             waiting: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
+            counts: GroupCounts::default(),
         }
     }
 
@@ -126,10 +138,26 @@ impl Grouper {
         rows
     }
 
+    /// What has to be known before the events of a batch are born that neither memory nor the store has: to be asked for after
+    /// [`Grouper::hydrate`].
+    #[must_use]
+    pub fn missing_for_births(&self, sightings: &Sightings) -> MissingForBirths {
+        self.crowds.missing(sightings, |fingerprint| self.heads.contains(fingerprint))
+    }
+
+    /// Takes what the store found: how many events there are at each place, in the order asked for, and the events for the rest.
+    pub fn hydrate_for_births(&mut self, missing: &MissingForBirths, live: &[u64], others: Vec<EventHead>) {
+        for (place, live) in missing.places.iter().zip(live) {
+            self.crowds.learn(*place, *live);
+        }
+        self.hydrate(others, Vec::new());
+    }
+
     /// After a start: events whose count the feed has not told to the end. They are told when their time comes.
     pub fn restore_unpublished(&mut self, heads: Vec<EventHead>) {
+        let interval = self.count_interval();
         for head in &heads {
-            self.due.insert((head.published_at.plus(self.count_interval), head.fingerprint));
+            self.due.insert((head.published_at.plus(interval), head.fingerprint));
         }
         self.hydrate(heads, Vec::new());
     }
@@ -139,6 +167,7 @@ impl Grouper {
     pub fn forget(&mut self) {
         self.heads.clear();
         self.windows.clear();
+        self.crowds.forget();
         self.waiting.clear();
         self.due.clear();
     }
@@ -150,10 +179,21 @@ impl Grouper {
         if current {
             self.generation = sightings.rules.generation();
         }
+        let mut shown = ShownStreams::default();
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
             let verdict = self.count(sighting, rule, sightings.rule_name(sighting.rule), current);
             let full_since = verdict.and_then(|verdict| verdict.full_since);
+            let folded;
+            let mut is_known = self.heads.contains(&sighting.fingerprint);
+            let sighting = if is_known || !self.crowds.is_full(sighting.place) {
+                sighting
+            } else {
+                self.counts.folded += sighting.count;
+                folded = self.crowds.fold(sighting, &self.config);
+                is_known = self.heads.contains(&folded.fingerprint);
+                &folded
+            };
             let (workload, grace) = (sighting.stream.workload(), self.lifecycle.0.rollout_grace.0);
             let sighted = Sighted {
                 sighting,
@@ -164,10 +204,10 @@ impl Grouper {
                 current,
                 rollout: self.rollouts.explain(&sightings.tenant, workload, now.clock, grace),
             };
-            if self.heads.contains(&sighting.fingerprint) {
+            if is_known {
                 self.again(&sighted, now);
             } else {
-                self.open(sightings, &sighted, now);
+                self.open(sightings, &sighted, shown.of(&sighting.stream, &self.config), now);
             }
             if let Some(since) = full_since {
                 self.fire_waiting(&sighted, since, now);
@@ -206,7 +246,7 @@ impl Grouper {
 
     /// Everything that changed since the last call. Then memory shrinks to its bounds.
     pub fn finish(&mut self, now: Timestamp) -> Changes {
-        let excess = self.heads.len().saturating_sub(self.max_heads);
+        let excess = self.heads.len().saturating_sub(self.config.max_events_in_memory.max(1));
         let leaving: Vec<Fingerprint> = self.heads.iter().rev().take(excess).map(|(fingerprint, _)| *fingerprint).collect();
         for fingerprint in &leaving {
             // Out of memory nobody would remember to tell this later: rather too early than never.
@@ -218,10 +258,21 @@ impl Grouper {
                 self.waiting.remove(&head.row);
             }
         }
-        while self.windows.len() > self.max_windows {
+        while self.windows.len() > self.config.max_windows_in_memory.max(1) {
             self.windows.pop_lru();
         }
+        // Each of them has an event, so it takes no more than the heads do.
+        self.crowds.shrink_to(self.config.max_events_in_memory.max(1));
         changes
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> GroupCounts {
+        std::mem::take(&mut self.counts)
+    }
+
+    fn count_interval(&self) -> Duration {
+        self.config.count_update_interval.0
     }
 
     /// Counts the hits in their window. `None` when all of them are too late for it.
@@ -245,7 +296,7 @@ impl Grouper {
         })
     }
 
-    fn open(&mut self, sightings: &Sightings, sighted: &Sighted<'_>, now: Moment) {
+    fn open(&mut self, sightings: &Sightings, sighted: &Sighted<'_>, shown: &Shown, now: Moment) {
         let Sighted { sighting, rule, verdict, fires, rollout, .. } = *sighted;
         let row = self.next_row;
         self.next_row = EventRow(row.0 + 1);
@@ -264,7 +315,9 @@ impl Grouper {
             published_at: now.clock,
             life: Life { due_at: self.lifecycle.due(born(fires).0, rule.window, now.healthy), ..Life::default() },
         };
-        let event = birth::event(sightings, sighting, head.clone(), now.clock);
+        let event = birth::event(sightings, sighting, shown, head.clone(), now.clock);
+        self.counts.cut += shown.cut;
+        self.crowds.opened(sighting.place);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.heads.put(sighting.fingerprint, head);
         self.enter(sighting.fingerprint, born(fires), rollout, now.clock);
@@ -275,7 +328,7 @@ impl Grouper {
 
     fn again(&mut self, sighted: &Sighted<'_>, now: Moment) {
         let Sighted { sighting, rule, verdict, fires, current, rollout } = *sighted;
-        let fingerprint = sighting.fingerprint;
+        let (fingerprint, interval) = (sighting.fingerprint, self.count_interval());
         let Some(head) = self.heads.get_mut(&fingerprint) else { return };
         head.count = head.count.saturating_add(sighting.count);
         head.first_seen = head.first_seen.min(sighting.first);
@@ -286,7 +339,7 @@ impl Grouper {
             head.priority = rule.priority;
         }
         head.sampled |= sighting.sampled;
-        let (row, tell) = (head.row, head.published_at.plus(self.count_interval) <= now.clock);
+        let (row, tell) = (head.row, head.published_at.plus(interval) <= now.clock);
         let next = next((head.state, head.reason), Input::Hit { fires });
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
         head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
@@ -351,19 +404,20 @@ impl Grouper {
     }
 
     fn take_changes(&mut self) -> Changes {
+        let interval = self.count_interval();
         let mut touched = std::mem::take(&mut self.touched);
         let mut changes = Changes::default();
         for fingerprint in touched.events {
             let Some(head) = self.heads.peek_mut(&fingerprint) else { continue };
             let touch = touched.index.remove(&fingerprint).unwrap_or_default();
-            self.due.remove(&(head.published_at.plus(self.count_interval), fingerprint));
+            self.due.remove(&(head.published_at.plus(interval), fingerprint));
             match touch.feed {
                 Some(feed) => {
                     (head.published_count, head.published_at) = (head.count, feed.at);
                     changes.feed.push(feed);
                 }
                 None if head.count != head.published_count => {
-                    self.due.insert((head.published_at.plus(self.count_interval), fingerprint));
+                    self.due.insert((head.published_at.plus(interval), fingerprint));
                 }
                 None => {}
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::group::samples::{Bench, at, rule, rules};
-use crate::model::{HealthyTime, Priority, RuleName, Span};
+use crate::model::{ErrorEvent, EventOrigin, HealthyTime, Priority, RuleName, Span};
 use crate::rules::RuleSet;
 
 use super::*;
@@ -19,6 +19,7 @@ fn moment(clock: Timestamp) -> Moment {
 struct Shelf {
     events: HashMap<EventRow, EventHead>,
     opened: Vec<EventRow>,
+    origins: HashMap<EventRow, EventOrigin>,
     windows: HashMap<WindowKey, WindowState>,
     feed: Vec<(EventRow, FeedKind, EventState, u64)>,
 }
@@ -31,6 +32,7 @@ impl Shelf {
                 EventWrite::Open(event) => {
                     assert_eq!((event.row, event.fingerprint), (event.head.row, event.head.fingerprint));
                     self.opened.push(event.row);
+                    self.origins.insert(event.row, origin(event));
                     &event.head
                 }
                 EventWrite::Update(head) | EventWrite::Unhit(head) => head,
@@ -59,6 +61,10 @@ impl Shelf {
         let rows = grouper.hydrate(heads, windows);
         let more = grouper.hydrate(rows.iter().filter_map(|row| self.events.get(row).cloned()).collect(), Vec::new());
         assert!(more.is_empty());
+        let births = grouper.missing_for_births(sightings);
+        let live = |origin: &EventOrigin| self.origins.values().filter(|known| *known == origin).count() as u64;
+        let live: Vec<u64> = births.origins.iter().map(live).collect();
+        grouper.hydrate_for_births(&births, &live, births.others.iter().filter_map(by_print).collect());
     }
 
     /// One commit of several batches.
@@ -76,6 +82,17 @@ impl Shelf {
         let mut heads: Vec<_> = self.events.values().collect();
         heads.sort_by_key(|head| head.row);
         heads.iter().map(|head| (head.state, head.reason, head.count)).collect()
+    }
+}
+
+fn origin(event: &ErrorEvent) -> EventOrigin {
+    EventOrigin {
+        tenant: event.tenant.clone(),
+        cluster: Arc::clone(&event.cluster),
+        rule: event.rule.clone(),
+        namespace: event.workload.namespace.clone(),
+        workload: event.workload.name.clone(),
+        container: event.workload.container.clone(),
     }
 }
 
@@ -276,6 +293,40 @@ fn what_leaves_memory_has_its_count_told_and_memory_stays_bounded() {
     assert_eq!(world.shelf.events.len(), 5);
 }
 
+#[test]
+fn a_workload_with_as_many_events_as_it_may_have_counts_further_lines_in_one_event() {
+    let config = GroupConfig { max_events_per_workload: 2, ..GroupConfig::default() };
+    let mut world = world(1, 60);
+    world.grouper = Grouper::new(&config, EventRow(1));
+    world.push(&[("api", "one", 0), ("web", "one", 0)], 0);
+    let changes = world.push(&[("api", "two", 1), ("api", "three password=a", 1), ("api", "one", 1), ("api", "four", 1)], 1);
+    let [EventWrite::Open(_), EventWrite::Open(rest), EventWrite::Update(_)] = &changes.events[..] else { panic!("{changes:?}") };
+    assert_eq!((&*rest.template, rest.head.sampled, rest.head.count, rest.head.state), ("<other>", true, 2, Firing));
+    assert!(
+        rest.message.contains("has 2 events of this rule") && rest.message.ends_with(": three password=<redacted>"),
+        "{}",
+        rest.message
+    );
+    assert_eq!(world.grouper.take_counts(), GroupCounts { cut: 0, folded: 2 });
+
+    // Another process goes on with what the store has.
+    world.grouper = Grouper::new(&config, EventRow(5));
+    let changes = world.push(&[("api", "five", 2), ("api", "two", 2), ("web", "two", 2), ("web", "three", 2)], 2);
+    assert_eq!(changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count(), 2, "web has room for one");
+    let counts: Vec<u64> = world.shelf.states().iter().map(|(_, _, count)| *count).collect();
+    assert_eq!(counts, [2, 1, 2, 3, 1, 1], "api: one, two and the rest; web: one, two and the rest");
+}
+
+#[test]
+fn the_event_for_the_rest_waits_for_the_threshold_like_any_other() {
+    let mut world = world(4, 60);
+    world.grouper = Grouper::new(&GroupConfig { max_events_per_workload: 1, ..GroupConfig::default() }, EventRow(1));
+    world.push(&[("api", "one", 0), ("api", "two", 0), ("api", "three", 0)], 0);
+    assert_eq!(world.shelf.states(), [(Pending, FirstHit, 1), (Pending, FirstHit, 2)]);
+    world.push(&[("api", "four", 1)], 1);
+    assert_eq!(world.shelf.states(), [(Firing, ThresholdReached, 1), (Firing, ThresholdReached, 3)]);
+}
+
 /// A hit: (workload, text, second).
 type Told = (usize, usize, i64);
 
@@ -283,8 +334,9 @@ const NAMES: [&str; 3] = ["api", "web", "db"];
 const TEXTS: [&str; 4] = ["disk full", "no route", "oops 5", "took 3ms"];
 
 /// Commits the hits in batches and commits of the given sizes.
-fn run(hits: &[Told], sizes: &[usize], per_commit: usize, max_in_memory: usize, threshold: u64) -> Shelf {
+fn run(hits: &[Told], sizes: &[usize], per_commit: usize, max_in_memory: usize, threshold: u64, room: u64) -> Shelf {
     let config = GroupConfig {
+        max_events_per_workload: room,
         max_events_in_memory: max_in_memory,
         max_windows_in_memory: max_in_memory,
         late: Span::secs(100_000),
@@ -334,24 +386,24 @@ proptest! {
 
     #[test]
     fn batches_commits_and_memory_change_nothing(
-        hits in told(0..60), sizes in proptest::collection::vec(1usize..20, 1..6), per_commit in 1usize..5, memory in 1usize..6, threshold in 1u64..30,
+        hits in told(0..60), sizes in proptest::collection::vec(1usize..20, 1..6), per_commit in 1usize..5, memory in 1usize..6, threshold in 1u64..30, room in 0u64..5,
     ) {
-        let expected = run(&hits, &[1], 1, 1_000, threshold);
+        let expected = run(&hits, &[1], 1, 1_000, threshold, room);
         prop_assert_eq!(expected.events.values().map(|head| head.count).sum::<u64>(), hits.len() as u64);
         for memory in [memory, 1_000] {
-            let got = run(&hits, &sizes, per_commit, memory, threshold);
+            let got = run(&hits, &sizes, per_commit, memory, threshold, room);
             prop_assert_eq!(outcome(&got, true), outcome(&expected, true));
         }
     }
 
     #[test]
     fn memory_never_matters_and_counts_are_exact_over_many_windows(
-        hits in told(0..2_000), sizes in proptest::collection::vec(1usize..20, 1..6), per_commit in 1usize..5, memory in 1usize..6, threshold in 1u64..6,
+        hits in told(0..2_000), sizes in proptest::collection::vec(1usize..20, 1..6), per_commit in 1usize..5, memory in 1usize..6, threshold in 1u64..6, room in 0u64..5,
     ) {
-        let got = run(&hits, &sizes, per_commit, memory, threshold);
-        prop_assert_eq!(outcome(&got, true), outcome(&run(&hits, &sizes, per_commit, 1_000, threshold), true));
+        let got = run(&hits, &sizes, per_commit, memory, threshold, room);
+        prop_assert_eq!(outcome(&got, true), outcome(&run(&hits, &sizes, per_commit, 1_000, threshold, room), true));
         let (events, _, _) = outcome(&got, false);
-        prop_assert_eq!(events, outcome(&run(&hits, &[1], 1, 1_000, threshold), false).0);
+        prop_assert_eq!(events, outcome(&run(&hits, &[1], 1, 1_000, threshold, room), false).0);
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | new | firing, `threshold_reached` | pending, `first_hit` | |
 //! | pending | firing, `threshold_reached` or `reappeared` | | |
+//! | pending, `rule_removed` | firing, `threshold_reached` | pending, `reappeared` | |
 //! | firing | | | quiet, `quieted` |
 //! | quiet | firing, `resumed` | | resolved, `stayed_quiet` |
 //! | resolved | firing, `reappeared` | pending, `reappeared` | |
@@ -47,9 +48,11 @@ pub(super) fn born(fires: bool) -> Step {
 /// The next state, `None` to stay in this one.
 pub(super) fn next((state, reason): Step, input: Input) -> Option<Step> {
     use EventState::{Firing, Pending, Quiet, Resolved};
-    use TransitionReason::{Quieted, Reappeared, Resumed, StayedQuiet, ThresholdReached};
+    use TransitionReason::{Quieted, Reappeared, Resumed, RuleRemoved, StayedQuiet, ThresholdReached};
     match (state, input) {
         (Firing, Input::Hit { .. }) => None,
+        // Its rule was gone in between.
+        (Pending, Input::Hit { fires: false }) if reason == RuleRemoved => Some((Pending, Reappeared)),
         (Pending | Quiet, Input::Hit { fires: false }) => None,
         // What came back below its threshold and reaches it is a regression, too.
         (Pending, Input::Hit { fires: true }) if reason == Reappeared => Some((Firing, Reappeared)),

@@ -16,9 +16,10 @@ fn every_state_and_every_input_lead_where_the_table_says() {
     const BELOW: Input = Input::Hit { fires: false };
     /// A state, the reasons that it may have, and what comes of each input.
     type Row = (EventState, &'static [TransitionReason], [Option<Step>; 3]);
-    let table: [Row; 5] = [
+    let table: [Row; 6] = [
         (Pending, &[FirstHit], [Some((Firing, ThresholdReached)), None, None]),
         (Pending, &[Reappeared], [Some((Firing, Reappeared)), None, None]),
+        (Pending, &[RuleRemoved], [Some((Firing, ThresholdReached)), Some((Pending, Reappeared)), None]),
         (Firing, &[ThresholdReached, Reappeared, Resumed], [None, None, Some((Quiet, Quieted))]),
         (Quiet, &[Quieted], [Some((Firing, Resumed)), None, Some((Resolved, StayedQuiet))]),
         (Resolved, &[StayedQuiet, RuleRemoved], [Some((Firing, Reappeared)), Some((Pending, Reappeared)), None]),

@@ -8,13 +8,16 @@
 //! and whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
-//! of a rule and stream add up to its hits, in a storm too. How hits are cut into batches and commits changes no count and no state.
-//! Everything that outside data can grow has a bound in [`GroupConfig`].
+//! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
+//! events. How hits are cut into batches and commits changes no count and no state.
+//! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
-//! It does not mine templates: two lines that differ in a word are two events.
+//! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
+//! that one statement of a program wrote; `scan --group` shows them.
 
 mod birth;
 mod config;
+mod crowd;
 mod exchange;
 mod fingerprint;
 mod grouper;
@@ -25,18 +28,23 @@ mod redact;
 mod rollouts;
 #[cfg(test)]
 mod samples;
+mod shown;
 mod sight;
 mod storm;
+mod template;
 mod window;
 
 pub use config::{GroupConfig, LifecycleConfig, StormConfig};
+pub use crowd::MissingForBirths;
 pub use exchange::Missing;
 pub use fingerprint::{Place, SCHEME};
-pub use grouper::Grouper;
+pub use grouper::{GroupCounts, Grouper};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;
 pub use rollouts::Rollouts;
+pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
+pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

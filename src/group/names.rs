@@ -17,24 +17,25 @@ pub struct StateNames {
     pub table: BTreeMap<RuleName, RuleName>,
     /// (old name, new name): events and windows of the old one are the new one's.
     pub renamed: Vec<(RuleName, RuleName)>,
-    /// Names without a rule in this set: their open events close with reason `rule_removed`, their windows go.
+    /// Names that were in force and have no rule in this set: their open events close with reason `rule_removed`, their windows go.
     pub removed: Vec<RuleName>,
 }
 
 impl StateNames {
     /// Gives each rule its state name.
     ///
-    /// `table` is what the store keeps: rule names that were in force before, with their state names. A rule whose name is new takes the
-    /// state of the first of its former names that has one and that no earlier rule took. A name that was given away starts anew under
-    /// a state name that was never used.
+    /// `table` is what the store keeps: rule names of now and of before, with their state names; `in_force` are those of the rules until now.
+    /// A rule whose name is new takes the state of the first of its former names that has one and that no earlier rule took. So does a
+    /// rule that comes back, when the former name was in force until now and is gone: that state is newer than its own. A name that was given
+    /// away starts anew under a state name that was never used.
     #[must_use]
-    pub fn resolve(rules: &RuleSet, mut table: BTreeMap<RuleName, RuleName>) -> Self {
+    pub fn resolve(rules: &RuleSet, mut table: BTreeMap<RuleName, RuleName>, in_force: &BTreeSet<RuleName>) -> Self {
+        let present: BTreeSet<&RuleName> = rules.rules().iter().map(|rule| &rule.name).collect();
         let mut renamed = Vec::new();
-        for rule in rules.rules() {
-            if table.contains_key(&rule.name) {
-                continue;
-            }
-            if let Some((old, state)) = rule.formerly.iter().find_map(|old| table.remove_entry(old)) {
+        for rule in rules.rules().iter().filter(|rule| !in_force.contains(&rule.name)) {
+            let is_back = table.contains_key(&rule.name);
+            let gives = |old: &&RuleName| table.contains_key(*old) && (!is_back || in_force.contains(*old) && !present.contains(*old));
+            if let Some((old, state)) = rule.formerly.iter().find(gives).and_then(|old| table.remove_entry(old)) {
                 table.insert(rule.name.clone(), state);
                 renamed.push((old, rule.name.clone()));
             }
@@ -48,8 +49,7 @@ impl StateNames {
             });
         }
         let by_rule = rules.rules().iter().map(|rule| table[&rule.name].clone()).collect();
-        let present: BTreeSet<&RuleName> = rules.rules().iter().map(|rule| &rule.name).collect();
-        let removed = table.keys().filter(|name| !present.contains(name)).cloned().collect();
+        let removed = table.keys().filter(|name| in_force.contains(name) && !present.contains(name)).cloned().collect();
         Self { by_rule, table, renamed, removed }
     }
 
@@ -93,43 +93,58 @@ mod tests {
         list.iter().map(RuleName::as_str).collect()
     }
 
+    /// The sets one after the other, as reloads bring them.
+    fn reloads(sets: &[&[&str]]) -> StateNames {
+        let (mut names, mut in_force) = (StateNames::default(), BTreeSet::new());
+        for rules in sets {
+            let rules = set(rules);
+            names = StateNames::resolve(&rules, names.table, &in_force);
+            in_force = rules.rules().iter().map(|rule| rule.name.clone()).collect();
+        }
+        names
+    }
+
     #[test]
     fn a_renamed_rule_keeps_its_state_through_restarts_and_further_renames() {
-        let first = StateNames::resolve(&set(&["a", "z"]), BTreeMap::new());
-        assert_eq!(names(&first.by_rule), ["a", "z"]);
-        let second = StateNames::resolve(&set(&["b<a", "z"]), first.table);
-        assert_eq!(names(&second.by_rule), ["a", "z"]);
-        assert_eq!(second.renamed, [(RuleName::new("a"), RuleName::new("b"))]);
-        assert!(second.removed.is_empty());
-        let again = StateNames::resolve(&set(&["b<a", "z"]), second.table);
+        let (first, second): (&[&str], &[&str]) = (&["a", "z"], &["b<a", "z"]);
+        assert_eq!(names(&reloads(&[first]).by_rule), ["a", "z"]);
+        let renamed = reloads(&[first, second]);
+        assert_eq!((names(&renamed.by_rule), names(&renamed.removed)), (vec!["a", "z"], vec![]));
+        assert_eq!(renamed.renamed, [(RuleName::new("a"), RuleName::new("b"))]);
+        let again = reloads(&[first, second, second]);
         assert_eq!((names(&again.by_rule), again.renamed.len()), (vec!["a", "z"], 0));
-        let third = StateNames::resolve(&set(&["c<b"]), again.table);
+        let third = reloads(&[first, second, second, &["c<b"]]);
         assert_eq!((names(&third.by_rule), names(&third.removed)), (vec!["a"], vec!["z"]));
     }
 
     #[test]
     fn a_name_that_was_given_away_starts_anew() {
-        let first = StateNames::resolve(&set(&["a"]), BTreeMap::new());
-        let second = StateNames::resolve(&set(&["b<a"]), first.table);
-        let third = StateNames::resolve(&set(&["b<a", "a"]), second.table);
-        assert_eq!(names(&third.by_rule), ["a", "a#2"]);
-        assert!(third.renamed.is_empty());
+        let third = reloads(&[&["a"], &["b<a"], &["b<a", "a"]]);
+        assert_eq!((names(&third.by_rule), third.renamed.len()), (vec!["a", "a#2"], 0));
+        let off_and_on = reloads(&[&["a"], &["b<a"], &["b<a", "a"], &["a"], &["b<a", "a"]]);
+        assert_eq!((names(&off_and_on.by_rule), off_and_on.renamed.len()), (vec!["a", "a#2"], 0));
     }
 
     #[test]
-    fn a_removed_rule_that_comes_back_finds_its_state() {
-        let first = StateNames::resolve(&set(&["a", "b"]), BTreeMap::new());
-        let second = StateNames::resolve(&set(&["b"]), first.table);
-        assert_eq!(names(&second.removed), ["a"]);
-        let third = StateNames::resolve(&set(&["a", "b"]), second.table);
+    fn a_removed_rule_that_comes_back_finds_its_state_and_is_removed_once() {
+        assert_eq!(names(&reloads(&[&["a", "b"], &["b"]]).removed), ["a"]);
+        assert!(reloads(&[&["a", "b"], &["b"], &["b"]]).removed.is_empty());
+        let third = reloads(&[&["a", "b"], &["b"], &["a", "b"]]);
         assert_eq!((names(&third.by_rule), third.removed.len()), (vec!["a", "b"], 0));
     }
 
     #[test]
+    fn a_rename_to_a_name_that_once_was_keeps_the_state_of_the_rule_in_force() {
+        let third = reloads(&[&["a", "b"], &["a"], &["b<a"]]);
+        assert_eq!((names(&third.by_rule), names(&third.removed)), (vec!["a"], vec![]));
+        assert_eq!(third.renamed, [(RuleName::new("a"), RuleName::new("b"))]);
+        let back = reloads(&[&["a"], &["b<a"], &["a<b"], &["b<a"]]);
+        assert_eq!(names(&back.by_rule), ["a"]);
+    }
+
+    #[test]
     fn only_one_rule_takes_a_former_name() {
-        let first = StateNames::resolve(&set(&["a"]), BTreeMap::new());
-        let second = StateNames::resolve(&set(&["b<a", "c<a"]), first.table);
-        assert_eq!(names(&second.by_rule), ["a", "c"]);
-        assert_eq!(second.renamed.len(), 1);
+        let second = reloads(&[&["a"], &["b<a", "c<a"]]);
+        assert_eq!((names(&second.by_rule), second.renamed.len()), (vec!["a", "c"], 1));
     }
 }

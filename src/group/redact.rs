@@ -3,11 +3,13 @@
 //! | Recognised | Becomes |
 //! |---|---|
 //! | private keys in PEM form, also with escaped line ends or without an end | `<redacted>` |
+//! | what is in PEM form and then in base64, such as `client-key-data` of a kubeconfig | `<redacted>` |
 //! | the password in `scheme://user:password@host` | `<redacted>` |
 //! | JSON web tokens, also cut ones | `<jwt>` |
 //! | what follows `Bearer` or `Basic` | `<token>` |
 //! | keys by their form: AWS, Google, GitHub, GitLab, Slack, Stripe, npm, signatures of Azure | `<redacted>` |
 //! | the value after `password`, `passwd`, `pwd`, `token`, `secret`, `api_key`, `access_key` and the like with `=`, `:` or `=>` | `<redacted>` |
+//! | the same as part of a URL, as in `next=%2Fin%3Fpassword%3Dhunter2` | `<redacted>` |
 //! | the value of an option of such a name, as in `--db-password hunter2`, and a text in quotes behind `password` | `<redacted>` |
 //!
 //! A text is only read closely when it holds one of the words that these begin with: for all others redaction costs tens of nanoseconds.
@@ -54,6 +56,7 @@ const TRIGGERS: &[Trigger] = &[
     Trigger(b"sk_test_", Group::Form),
     Trigger(b"npm_", Group::Form),
     Trigger(b"sig=", Group::Form),
+    Trigger(b"ls0tls1crudjti", Group::Form),
     Trigger(b"passw", Group::Value),
     Trigger(b"passphrase", Group::Value),
     Trigger(b"pwd", Group::Value),
@@ -124,10 +127,18 @@ static FORM: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|AIza[0-9A-Za-z_-]{30,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}",
         r"|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{8,}|xapp-[A-Za-z0-9-]{8,}|[sr]k_(?:live|test)_[0-9A-Za-z]{8,}|npm_[A-Za-z0-9]{24,}",
         r"|\bsig=[A-Za-z0-9%+/=_-]{16,}",
+        // `-----BEGIN` in base64. Whether a key follows is not to be seen without decoding, so a certificate goes as well.
+        r"|LS0tLS1CRUdJTi(?:[A-Za-z0-9+/=_-]|%(?:2[BbFf]|3[Dd])|(?:\\r|\r)?(?:\\n|\n)[A-Za-z0-9+/_-]{60})*",
     ))
 });
 /// A name that ends in one of the words, and its separator. `max_tokens: 512` and `secretName: db` do not end so.
-static NAME: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r#"(?i-u){WORDS}["'\\]{{0,4}}[ \t]{{0,8}}(?:=>|:=|=|:)[ \t]{{0,8}}"#)));
+///
+/// Within a URL the separator is encoded, once or several times; a colon there only behind a quote, as in JSON.
+static NAME: LazyLock<Regex> = LazyLock::new(|| {
+    regex(&format!(
+        r#"(?i-u){WORDS}(?:["'\\]{{0,4}}[ \t]{{0,8}}(?:=>|:=|=|:)|(?:%(?:25)*5c)?(?:%(?:25)*2[27])?%(?:25)*3d|(?:%(?:25)*5c)?%(?:25)*2[27]%(?:25)*3a)[ \t]{{0,8}}"#
+    ))
+});
 /// The same as an option of a command, whose value is the next word or the next text of a list.
 static OPTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(&format!(
@@ -307,7 +318,7 @@ fn groups(text: &[u8]) -> u8 {
 fn plausible(group: Group, before: &[u8], rest: &[u8]) -> bool {
     match group {
         Group::Value => {
-            let marked = |rest: &[u8]| rest.iter().take(TO_SEPARATOR).any(|b| matches!(b, b'=' | b':' | b'"' | b'\''));
+            let marked = |rest: &[u8]| rest.iter().take(TO_SEPARATOR).any(|b| matches!(b, b'=' | b':' | b'"' | b'\'' | b'%'));
             let part_of_option = || before.iter().rev().take(TO_SEPARATOR + 2).take_while(|b| !b.is_ascii_whitespace()).any(|b| *b == b'-');
             marked(rest) || part_of_option()
         }
@@ -343,7 +354,10 @@ fn without_values<'t>(text: &'t str, names: &Regex, mark: Mark) -> Cow<'t, str> 
         if mark == Mark::Quote && !text[at..].trim_start_matches('\\').starts_with(['"', '\'']) {
             continue;
         }
-        let (start, end) = value(text, at);
+        let (start, end) = match encoding(name.as_str()) {
+            Some(encoding) => encoded_value(text, at, encoding),
+            None => value(text, at),
+        };
         at = end.max(at);
         if start < end && is_secret(name.as_str(), mark, &text[start..end], start == name.end()) {
             out.push_str(&text[kept..start]);
@@ -400,10 +414,37 @@ fn value(text: &str, at: usize) -> (usize, usize) {
     (start, bytes.len())
 }
 
+/// How the separator that ends a name is encoded: what stands between the `%` and the number of the character, `25` for each time more
+/// than once. None when it is not.
+fn encoding(name: &str) -> Option<&str> {
+    let (_, code) = name.trim_ascii_end().rsplit_once('%')?;
+    let (times, character) = code.split_at_checked(code.len().checked_sub(2)?)?;
+    let is_separator = character.eq_ignore_ascii_case("3d") || character.eq_ignore_ascii_case("3a");
+    (is_separator && times.len().is_multiple_of(2)).then_some(times)
+}
+
+/// The same as [`value`] behind an encoded separator: quotes and `&` are encoded like it. Other characters may be part of the value.
+fn encoded_value(text: &str, at: usize, encoding: &str) -> (usize, usize) {
+    let encoded = |character: &str| format!("%{encoding}{character}");
+    let quote = [encoded("22"), encoded("27")].into_iter().find(|quote| text[at..].starts_with(quote));
+    let start = at + quote.as_ref().map_or(0, String::len);
+    // A quote behind a backslash is one of the value.
+    let (end, backslash) = (quote.unwrap_or_else(|| encoded("26")), encoded("5c"));
+    let is_end = |place: usize, c: char| {
+        let before = &text.as_bytes()[place.saturating_sub(backslash.len()).max(start)..place];
+        ends_bare(c) || (text[place..].starts_with(&end) && !before.eq_ignore_ascii_case(backslash.as_bytes()))
+    };
+    let end = text[start..].char_indices().find(|(n, c)| is_end(start + n, *c)).map_or(text.len(), |(n, _)| start + n);
+    (start, end)
+}
+
 /// Behind the last byte of a value without quotes.
 fn bare_end(text: &str, at: usize) -> usize {
-    let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '&' | '"' | '\'' | '}' | ']' | ')');
-    text[at..].find(ends).map_or(text.len(), |n| at + n)
+    text[at..].find(ends_bare).map_or(text.len(), |n| at + n)
+}
+
+fn ends_bare(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '&' | '"' | '\'' | '}' | ']' | ')')
 }
 
 #[cfg(test)]

@@ -46,6 +46,15 @@ fn secrets_go() {
         ("sent Bearer abcdefghijklmnop to x".into(), "sent Bearer <token> to x"),
         ("postgres://bob:p@ss:w@db:5432/x".into(), "postgres://bob:<redacted>@db:5432/x"),
         ("redis://:hunter2@cache".into(), "redis://:<redacted>@cache"),
+        ("client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJ/+VkFURQo= x".into(), "client-key-data: <redacted> x"),
+        (r#"{"tls.key":"LS0tLS1CRUdJTiBSU0Eg","user":"bob"}"#.into(), r#"{"tls.key":"<redacted>","user":"bob"}"#),
+        ("key%3ALS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg%3D%3D".into(), "key%3A<redacted>"),
+        (format!("got LS0tLS1CRUdJTiB\\n{}\\nand so on", "QUJD".repeat(19)), "got <redacted>\\nand so on"),
+        ("GET /in?next=%2Fx%3Fpassword%3Dhunter2%26user%3Dbob 500".into(), "GET /in?next=%2Fx%3Fpassword%3D<redacted>%26user%3Dbob 500"),
+        ("token%3Dabc%2Fdef&x=1".into(), "token%3D<redacted>&x=1"),
+        ("u=%252Fx%253Fapi_key%253dab%2526c%253D1".into(), "u=%252Fx%253Fapi_key%253d<redacted>%2526c%253D1"),
+        ("%7B%22token%22%3A%22a%5C%22b%22%2C%22n%22%3A1%7D".into(), "%7B%22token%22%3A%22<redacted>%22%2C%22n%22%3A1%7D"),
+        ("secret%3D%27a b".into(), "secret%3D%27<redacted> b"),
         (format!("key {PEM}\\nMIIE\\n-----END RSA PRIVATE KEY-----\\n end"), "key <redacted>\\n end"),
         (format!("key {PEM}\nMIIEpAIBAAKCAQEA\nnever ends"), "key <redacted>"),
     ];
@@ -84,6 +93,9 @@ fn what_only_speaks_of_secrets_stays_readable() {
         "GET http://host:8080/path@2x.png",
         "-----BEGIN CERTIFICATE-----",
         "unknown method tokenize: line 5",
+        "token usage at 50%, secret 3%",
+        "GET /in?next=%2Ftoken%2Frefresh 401",
+        "LS0tLS1 is no key",
     ];
     for text in cases {
         assert_eq!(redact(text), text);
@@ -107,6 +119,10 @@ fn ordinary_lines_are_not_even_read_closely() {
 fn hostile_text_takes_linear_time() {
     for piece in [
         "token=",
+        "token%3D",
+        "token%22%3A%22",
+        "%252525",
+        "LS0tLS1CRUdJTi",
         "token={",
         "token=\"",
         "token:'\\",
@@ -169,6 +185,15 @@ fn piece() -> impl Strategy<Value = String> {
         "_key",
         "?",
         "&",
+        "%3D",
+        "%253d",
+        "%3A",
+        "%22",
+        "%26",
+        "%5C",
+        "%",
+        "25",
+        "LS0tLS1CRUdJTi",
     ];
     prop_oneof![proptest::sample::select(known.to_vec()).prop_map(str::to_owned), "[ -~]{0,4}"]
 }

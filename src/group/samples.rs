@@ -1,6 +1,6 @@
 //! Rules, streams and blocks for the tests of this stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     pub(super) fn sight_block(&mut self, block: &Block, hits: &[Hit], received: Timestamp) -> Sightings {
-        let names = StateNames::resolve(&self.rules, BTreeMap::new());
+        let names = StateNames::resolve(&self.rules, BTreeMap::new(), &BTreeSet::new());
         let context = SightContext { config: &self.config, cluster: "test", storm: &self.storm, names: &names };
         let tenant = TenantId::parse("tenant").unwrap();
         sight(&context, &self.rules, &tenant, block, hits, received, &mut self.scratch)

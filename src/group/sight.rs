@@ -28,6 +28,9 @@ const MAX_KEPT_ENTRIES: usize = 16 << 10;
 /// Identities that are told apart in one batch by what its records say, at up to about 1 KiB each. Hits of others go by their stream's labels.
 const MAX_RECORD_SOURCES: usize = 8 << 10;
 
+/// Bytes of labels that these hold together. Each has a copy of what its sender sent, which may be megabytes.
+const MAX_RECORD_BYTES: usize = 8 << 20;
+
 type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
 
 /// What is the same for every batch.
@@ -50,6 +53,8 @@ pub struct Sighting {
     pub fingerprint: Fingerprint,
     /// The rule, of the generation of [`Sightings::rules`].
     pub rule: RuleId,
+    /// The rule at the workload, of which there are so many events at most.
+    pub place: Place,
     /// The window that the rule counts these hits in.
     pub window_key: WindowKey,
     /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
@@ -100,6 +105,8 @@ pub struct SightScratch {
     sources: Vec<Source>,
     /// (slot, hash of what a record says) to source.
     by_record: Map<(u32, u128), u32>,
+    /// Bytes of the labels of those sources.
+    record_bytes: usize,
     /// A rule may count by more than what makes an event, such as the pod: hits of one event then belong to several windows.
     by_window: Map<(Fingerprint, WindowKey), u32>,
     /// (source, hash of the subject) to sighting: a line that repeats is masked once.
@@ -226,12 +233,13 @@ impl Batch<'_> {
             // No name holds it, so that no two identities run together.
             scratch.buffer.push(0);
         }
-        let is_full = scratch.by_record.len() >= MAX_RECORD_SOURCES;
+        let is_full = scratch.by_record.len() >= MAX_RECORD_SOURCES || scratch.record_bytes >= MAX_RECORD_BYTES;
         match scratch.by_record.entry((slot_index, xxh3_128(&scratch.buffer))) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(_) if is_full => slot.source,
             Entry::Vacant(new) => {
                 let stream = scratch.sources[slot.source as usize].stream.with_record(&record);
+                scratch.record_bytes += stream.labels().bytes();
                 scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream)));
                 *new.insert((scratch.sources.len() - 1) as u32)
             }
@@ -274,6 +282,7 @@ impl Batch<'_> {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
+                place: source.place,
                 window_key,
                 stream: Arc::clone(&source.stream),
                 template: Arc::from(template),
@@ -320,6 +329,7 @@ impl Batch<'_> {
             self.context.storm.close(&slot.storm, self.received);
         }
         scratch.sources.clear();
+        scratch.record_bytes = 0;
         empty(&mut scratch.index);
         empty(&mut scratch.by_record);
         empty(&mut scratch.by_window);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::samples::{Bench, at, block, rule, rules, stream};
 use crate::group::{StateNames, bucket_nanos};
@@ -164,8 +164,8 @@ fn a_renamed_rule_sees_the_same_fingerprints() {
     let mut renamed = rule("new", 1, 60);
     renamed.formerly = vec![old.rules()[0].name.clone()];
     let new = rules(vec![renamed]);
-    let before = StateNames::resolve(&old, BTreeMap::new());
-    let after = StateNames::resolve(&new, before.table.clone());
+    let before = StateNames::resolve(&old, BTreeMap::new(), &BTreeSet::new());
+    let after = StateNames::resolve(&new, before.table.clone(), &BTreeSet::new());
     let sight_with = |rules: &Arc<RuleSet>, names: &StateNames| {
         let context = SightContext { config: &config, cluster: "", storm: &storm, names };
         sight(&context, rules, &tenant, &block, &hits, at(0), &mut SightScratch::default()).list.remove(0)
@@ -231,6 +231,18 @@ fn a_batch_tells_no_more_identities_apart_than_it_has_room_for() {
     let got = Bench::new(config, rules(vec![rule("r", 1, 60)])).sight_block(&block, &hits, at(0));
     assert_eq!(got.list.len(), MAX_RECORD_SOURCES + 1);
     assert_eq!(got.list.last().map(|s| (s.count, &*s.stream.workload().name)), Some((10, "fluent-bit")));
+}
+
+#[test]
+fn identities_of_records_take_no_more_memory_than_they_have_room_for() {
+    let long = "x".repeat(1 << 20);
+    let records: Vec<String> = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|pod| record("shop", pod)).into();
+    let (block, hits) = records_of(&[("job", "fluent-bit"), ("note", &long)], &records);
+    let got = bench(1, 60).sight_block(&block, &hits, at(0));
+    let bytes: usize = got.list.iter().map(|s| s.stream.labels().bytes()).sum();
+    assert!(bytes < MAX_RECORD_BYTES + (3 << 20), "{bytes}");
+    assert_eq!(got.list.iter().map(|s| s.count).sum::<u64>(), 10);
+    assert_eq!(got.list.last().map(|s| (s.count, &*s.stream.workload().name)), Some((2, "fluent-bit")));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub struct EventHead {
     /// Hits in the rule's window at the last hit, over everything that the rule counts together.
     pub window_count: u64,
     /// Hits of a storm were spread over the fingerprints of their (rule, stream) by sampling: the sum over these is exact, this count is not.
+    /// Also set for the event with the template `<other>`, which counts the hits of unlike lines that have no event of their own.
     pub sampled: bool,
     /// The count that the feed last told.
     pub published_count: u64,

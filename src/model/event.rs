@@ -65,9 +65,9 @@ pub struct ErrorEvent {
     pub priority: Priority,
     /// The rule set in force at the first hit.
     pub generation: Generation,
-    /// Who logged.
+    /// Who logged, names cut to a limit.
     pub workload: Workload,
-    /// Labels of the stream of the first hit.
+    /// Labels of the stream of the first hit, secrets redacted, cut to limits.
     pub labels: Labels,
     /// The line's constant parts, variable parts masked.
     pub template: Arc<str>,
@@ -79,6 +79,23 @@ pub struct ErrorEvent {
     pub window: Duration,
     /// Everything that changes with later hits.
     pub head: super::EventHead,
+}
+
+/// One rule at one workload, by what its events show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventOrigin {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Name of the cluster; empty when none is set.
+    pub cluster: Arc<str>,
+    /// The rule that was met.
+    pub rule: RuleName,
+    /// The workload's namespace.
+    pub namespace: Box<str>,
+    /// The workload's name.
+    pub workload: Box<str>,
+    /// The workload's container.
+    pub container: Box<str>,
 }
 
 impl EventId {

@@ -23,14 +23,14 @@ mod workload;
 
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
-pub use event::{ErrorEvent, EventId, EventRow, EventState, TransitionReason};
+pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use fingerprint::Fingerprint;
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
-pub use record::{Kubernetes, kubernetes_of};
+pub use record::{Kubernetes, MAX_NAME, kubernetes_of};
 pub use stream::{Stream, StreamId};
 pub use time::{Timestamp, TimestampError};
 pub use units::{ByteSize, Span, UnitError};

@@ -27,7 +27,7 @@ const KEY: &[u8] = b"\"kubernetes\"";
 const NAMES: [&[&[u8]]; 4] = [&[b"namespace_name", b"pod_namespace"], &[b"pod_name"], &[b"container_name"], &[b"host", b"pod_node_name"]];
 
 /// Longest name that Kubernetes gives to anything here, in bytes.
-const MAX_NAME: usize = 253;
+pub const MAX_NAME: usize = 253;
 
 /// The identity under `kubernetes` at the top level of a JSON line; `None` without such an object or without a pod in it.
 ///

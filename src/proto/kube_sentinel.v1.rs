@@ -75,6 +75,8 @@ pub struct ErrorEvent {
     #[prost(message, optional, tag = "11")]
     pub window: ::core::option::Option<Window>,
     /// In a storm, hits of one rule on one stream were spread over fingerprints by sampling: their sum is exact, this count is not.
+    /// Also set for the event with the template `<other>`: it counts, exactly, the hits of the rule at the workload that have no event of
+    /// their own, because there are as many events as the server keeps of one rule and workload.
     #[prost(bool, tag = "12")]
     pub sampled: bool,
     /// Earliest event time of a hit.
@@ -89,7 +91,7 @@ pub struct ErrorEvent {
     /// Text of the first hit, secrets redacted, cut to a limit.
     #[prost(string, tag = "16")]
     pub message: ::prost::alloc::string::String,
-    /// Labels of the stream of the first hit.
+    /// Labels of the stream of the first hit, secrets redacted, cut in number and length.
     #[prost(btree_map = "string, string", tag = "17")]
     pub labels: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -108,7 +110,7 @@ pub struct ErrorEvent {
     #[prost(enumeration = "Notice", tag = "21")]
     pub notice: i32,
 }
-/// Who logged. Parts that are not known are empty.
+/// Who logged. Parts that are not known are empty, names are cut at 253 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Workload {
     #[prost(string, tag = "1")]

@@ -1,7 +1,7 @@
 //! From rule files to an immutable [`RuleSet`].
 //!
 //! Comes in: YAML text, from [`read`]. Goes out: a checked set from [`load`], or every [`Problem`] of every file at once, each with file, line
-//! and what to do. [`changes`] says what a new set means for the state that was kept under the one before.
+//! and what to do.
 //!
 //! ```text
 //! paths ─ source ─► text ─ yaml ─► tree ─ reader, file ─► RuleFile ─ validate, cases ─► Rule ─► RuleSet
@@ -12,7 +12,6 @@
 
 mod cases;
 mod dialect;
-mod diff;
 mod file;
 mod pattern;
 mod problem;
@@ -24,7 +23,6 @@ mod source;
 mod validate;
 mod yaml;
 
-pub use diff::{KnownRule, RuleChanges, changes};
 pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
 pub use schema::schema;

@@ -3,6 +3,15 @@
 use crate::model::{self, ErrorEvent, EventState, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
 
+/// Metadata of `OUT_OF_RANGE`: the oldest place in the feed that is kept.
+pub const OLDEST_SEQ: &str = "kube-sentinel-oldest-seq";
+
+/// Metadata of `OUT_OF_RANGE`: the newest place in the feed.
+pub const LAST_SEQ: &str = "kube-sentinel-last-seq";
+
+/// Metadata of `FAILED_PRECONDITION`: the store that the feed is of.
+pub const INSTANCE: &str = "kube-sentinel-instance";
+
 /// The event as the feed tells it.
 #[must_use]
 pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {

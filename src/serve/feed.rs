@@ -20,7 +20,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
 use super::config::FeedConfig;
-use super::convert;
+use super::convert::{self, INSTANCE, LAST_SEQ, OLDEST_SEQ};
 use super::metrics::ServeMetrics;
 use super::reader::Reader;
 use crate::flow::Shutdown;
@@ -43,10 +43,6 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(15);
 
 /// A stream that talks more often than this would do nothing else.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(10);
-
-const OLDEST_SEQ: &str = "kube-sentinel-oldest-seq";
-const LAST_SEQ: &str = "kube-sentinel-last-seq";
-const INSTANCE: &str = "kube-sentinel-instance";
 
 /// The service. One for all subscribers.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
 
 use crate::model::{ErrorEvent, EventId, EventState, Fingerprint, Priority, RuleName, Seq, TenantId, Timestamp};
@@ -53,8 +54,8 @@ pub struct Page {
 pub struct EventPage {
     /// [`Store::list`]: the most urgent first, then the last hit first. [`Store::list_newest`]: the last born first.
     pub events: Vec<ErrorEvent>,
-    /// Events that the filter lets through, on all pages.
-    pub total: usize,
+    /// Events that the filter lets through, on all pages. `None` on further pages of [`Store::list_newest`].
+    pub total: Option<usize>,
     /// More events follow.
     pub more: bool,
 }
@@ -94,19 +95,28 @@ impl Default for Page {
     }
 }
 
-const LIST: &str = "SELECT h.row, e.message, e.pod, e.namespace, e.id FROM heads h JOIN events e ON e.row = h.row \
-     WHERE (:tenant IS NULL OR e.tenant = :tenant) \
+/// What is shown, and what a search looks at.
+const COLUMNS: &str = "SELECT h.row, e.message, e.pod, e.namespace";
+
+const CONDITIONS: &str = "(:tenant IS NULL OR e.tenant = :tenant) \
        AND (:namespace IS NULL OR e.namespace = :namespace) \
        AND (:pod IS NULL OR instr(e.pod, :pod) > 0) \
        AND (:priority IS NULL OR h.priority = :priority) \
        AND (:rule IS NULL OR e.rule = :rule) \
        AND (:since IS NULL OR h.last_seen >= :since) \
-       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END ORDER BY ";
+       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END";
 
-const BY_URGENCY: &str = "h.priority, h.last_seen DESC, h.row DESC";
+const BY_URGENCY: &str = "FROM heads h JOIN events e ON e.row = h.row WHERE :before IS NOT NULL AND";
 
-/// An event keeps its name for life, and the bytes of names sort as the names do.
-const NEWEST_FIRST: &str = "e.id DESC";
+const URGENCY: &str = "ORDER BY h.priority, h.last_seen DESC, h.row DESC";
+
+/// Along the index of names, which an event keeps for life, and whose bytes sort as the names do; so the rows may be left when enough came.
+const BY_BIRTH: &str = "FROM events e CROSS JOIN heads h ON h.row = e.row WHERE e.id < :before AND";
+
+const NEWEST_FIRST: &str = "ORDER BY e.id DESC";
+
+/// Behind the name of every event.
+const LAST: [u8; 17] = [0xff; 17];
 
 const GET: &str = concat!("SELECT ", event_columns!("h"), " FROM events e JOIN heads h ON h.row = e.row WHERE ");
 
@@ -117,22 +127,24 @@ impl Store {
     /// When the disk fails or the file is damaged.
     pub fn list(&self, filter: &EventFilter, page: Page) -> Result<EventPage, StoreError> {
         self.read(|connection| {
-            let (rows, total) = matching(connection, filter, BY_URGENCY, None)?;
-            shown(connection, &rows, page, total)
+            let rows = matching(connection, filter, (BY_URGENCY, URGENCY), None, usize::MAX)?;
+            shown(connection, &rows, page, Some(rows.len()))
         })
     }
 
     /// Lists events by birth, the newest first, from the one that was born last before `before` on; from the newest when that is `None`.
     ///
     /// Going on before the last event of a page until there are no more sees every event exactly once that is there all the while, whatever
-    /// is hit or born meanwhile: unlike its place in [`Store::list`], its place in this order never changes. Reads all heads, too.
+    /// is hit or born meanwhile: unlike its place in [`Store::list`], its place in this order never changes. Reads no more events than it takes
+    /// to fill the page; only the first page has a total, for which all are read.
     ///
     /// # Errors
     /// When the disk fails or the file is damaged.
     pub fn list_newest(&self, filter: &EventFilter, before: Option<EventId>, limit: usize) -> Result<EventPage, StoreError> {
         self.read(|connection| {
-            let (rows, total) = matching(connection, filter, NEWEST_FIRST, before)?;
-            shown(connection, &rows, Page { offset: 0, limit }, total)
+            let enough = if before.is_some() { limit.saturating_add(1) } else { usize::MAX };
+            let rows = matching(connection, filter, (BY_BIRTH, NEWEST_FIRST), before, enough)?;
+            shown(connection, &rows, Page { offset: 0, limit }, before.is_none().then_some(rows.len()))
         })
     }
 
@@ -170,20 +182,28 @@ impl Store {
 }
 
 /// The page of these rows.
-fn shown(connection: &Connection, rows: &[i64], page: Page, total: usize) -> Result<EventPage> {
+fn shown(connection: &Connection, rows: &[i64], page: Page, total: Option<usize>) -> Result<EventPage> {
     let mut get = connection.prepare_cached(&format!("{GET} h.row = ?1"))?;
     let shown = rows.iter().skip(page.offset).take(page.limit);
     let events = shown.map(|row| get.query_row([row], |row| event(row, 0))).collect::<Result<_>>()?;
     Ok(EventPage { events, total, more: page.offset.saturating_add(page.limit) < rows.len() })
 }
 
-/// Rows of all matching events that were born before `before`, in this order, and how many match at all. Only numbers are kept, so memory is
-/// bounded by 8 bytes an event.
-fn matching(connection: &Connection, filter: &EventFilter, order: &str, before: Option<EventId>) -> Result<(Vec<i64>, usize)> {
+/// Rows of the first `enough` matching events that were born before `before`, in this order. Only numbers are kept, so memory is bounded by 8
+/// bytes an event.
+fn matching(
+    connection: &Connection,
+    filter: &EventFilter,
+    (from, order): (&str, &str),
+    before: Option<EventId>,
+    enough: usize,
+) -> Result<Vec<i64>> {
     // SQLite's LIKE knows upper and lower case of ASCII only.
     let needle = filter.search.as_ref().map(|search| search.to_lowercase());
-    let mut list = connection.prepare_cached(&format!("{LIST}{order}"))?;
+    let before = before.map_or_else(|| LAST.to_vec(), |before| before.0.to_be_bytes().to_vec());
+    let mut list = connection.prepare_cached(&format!("{COLUMNS} {from} {CONDITIONS} {order}"))?;
     let mut rows = list.query(named_params! {
+        ":before": before,
         ":tenant": filter.tenant.as_ref().map(TenantId::as_str),
         ":namespace": filter.namespace,
         ":pod": filter.pod,
@@ -193,31 +213,23 @@ fn matching(connection: &Connection, filter: &EventFilter, order: &str, before: 
         ":state": filter.state.map(EventState::code),
         ":with_pending": filter.with_pending,
     })?;
-    let (mut found, mut total) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let meets = match &needle {
-            None => true,
-            Some(needle) => {
-                let mut meets = false;
-                for at in 1..=3 {
-                    meets = meets || row.get_ref(at)?.as_str()?.to_lowercase().contains(needle);
-                }
-                meets
-            }
-        };
-        if !meets {
-            continue;
+    let mut found = Vec::new();
+    while found.len() < enough
+        && let Some(row) = rows.next()?
+    {
+        let mut meets = needle.is_none();
+        for at in 1..=3 {
+            meets = meets || needle.as_ref().is_some_and(|needle| row.get_ref(at).is_ok_and(|text| holds(text, needle)));
         }
-        total += 1;
-        let follows = match before {
-            None => true,
-            Some(before) => EventId(u128::from_be_bytes(row.get(4)?)) < before,
-        };
-        if follows {
+        if meets {
             found.push(row.get(0)?);
         }
     }
-    Ok((found, total))
+    Ok(found)
+}
+
+fn holds(text: ValueRef<'_>, needle: &str) -> bool {
+    text.as_str().is_ok_and(|text| text.to_lowercase().contains(needle))
 }
 
 fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {

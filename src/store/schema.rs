@@ -7,7 +7,12 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, TransactionBeh
 use super::{StoreConfig, StoreError};
 
 /// Each file once, in this order, for ever: a released file is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_lifecycle.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_gone_rules.sql"),
+    include_str!("migrations/0003_origins.sql"),
+    include_str!("migrations/0004_lifecycle.sql"),
+];
 
 /// "kSnt", set by the first migration.
 const APPLICATION_ID: i64 = 0x6b53_6e74;

@@ -14,7 +14,7 @@ const NAMESPACE_VALUES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// The least urgent lines that are written: `debug`, `info`, `warn` or `error`. Can be changed while the process runs.
+    /// The least urgent lines that are written: `debug`, `info`, `warn` or `error`.
     pub log_level: LogLevel,
     /// How lines look: `json`, `text`, or `auto` for text on a terminal and JSON everywhere else.
     pub log_format: LogFormat,

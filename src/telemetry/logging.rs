@@ -1,8 +1,6 @@
 //! Where log lines go: standard error, as JSON or as text.
 
-use std::fmt;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -10,16 +8,12 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry};
 
 use super::{LogFormat, LogLevel, TelemetryConfig};
 
 /// Target of our own lines: the name of the crate.
 const OURS: &str = "kube_sentinel";
-
-/// Changes the log level while the process runs.
-#[derive(Clone)]
-pub struct LevelHandle(Arc<dyn Fn(LogLevel) + Send + Sync>);
 
 /// Logging was set up before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,35 +24,19 @@ pub struct InitError;
 ///
 /// # Errors
 /// When the process has a log subscriber already.
-pub fn init_logging(config: &TelemetryConfig) -> Result<LevelHandle, InitError> {
+pub fn init_logging(config: &TelemetryConfig) -> Result<(), InitError> {
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    let (subscriber, handle) = subscriber(config.log_level, json, io::stderr().is_terminal(), io::stderr);
-    subscriber.try_init().map_err(|_| InitError)?;
-    Ok(handle)
+    subscriber(config.log_level, json, io::stderr().is_terminal(), io::stderr).try_init().map_err(|_| InitError)
 }
 
-impl LevelHandle {
-    /// From now on lines of this level and the more urgent ones are written.
-    pub fn set(&self, level: LogLevel) {
-        (self.0)(level);
-    }
-}
-
-impl fmt::Debug for LevelHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LevelHandle")
-    }
-}
-
-fn subscriber<W>(level: LogLevel, json: bool, colour: bool, writer: W) -> (impl Subscriber + Send + Sync, LevelHandle)
+fn subscriber<W>(level: LogLevel, json: bool, colour: bool, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let (filter, reload) = reload::Layer::<Targets, Registry>::new(targets(level));
     // A line that cannot be written (standard error may be a file on a full disk) is lost. Complaining about it there would panic.
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour && !json).log_internal_errors(false);
     let lines = if json {
@@ -66,9 +44,7 @@ where
     } else {
         lines.with_target(false).boxed()
     };
-    // An error means that the subscriber is gone, and with it everything that the level could change.
-    let handle = LevelHandle(Arc::new(move |level| reload.reload(targets(level)).unwrap_or_default()));
-    (Registry::default().with(filter).with(lines), handle)
+    Registry::default().with(targets(level)).with(lines)
 }
 
 /// The libraries below us only speak when something is odd: their `debug` describes every frame of HTTP/2 and TLS.
@@ -84,7 +60,7 @@ fn targets(level: LogLevel) -> Targets {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -103,18 +79,15 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_json_and_the_level_changes_at_run_time() {
+    fn every_line_of_the_level_is_json_and_libraries_are_quiet() {
         let captured = Captured::default();
         let writer = captured.clone();
-        let (subscriber, level) = subscriber(LogLevel::Warn, true, false, move || writer.clone());
+        let subscriber = subscriber(LogLevel::Info, true, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!("too quiet to be seen");
-            level.set(LogLevel::Info);
+            tracing::debug!("too quiet to be seen");
             let span = tracing::info_span!("serve", request_id = "abc");
             span.in_scope(|| tracing::info!(bytes = 5, text = "quote \" newline \n", "seen"));
             tracing::info!(target: "h2", "a library that talks too much");
-            level.set(LogLevel::Error);
-            tracing::warn!("hidden again");
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

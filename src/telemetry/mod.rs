@@ -15,6 +15,6 @@ mod throttle;
 pub use causes::with_causes;
 pub use config::{LogFormat, LogLevel, LogLevelError, TelemetryConfig};
 pub use family::Family;
-pub use logging::{InitError, LevelHandle, init_logging};
+pub use logging::{InitError, init_logging};
 pub use registry::{Capped, OTHER, Registry};
 pub use throttle::Throttle;

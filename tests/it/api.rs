@@ -112,7 +112,7 @@ async fn a_walk_before_each_pages_last_event_sees_all_once_whatever_is_hit_or_bo
     let (mut seen, mut query, mut pages) = (Vec::new(), "order=newest".to_owned(), 0);
     loop {
         let (status, body) = get(&served, &format!("/api/errors?page_size=2&{query}")).await;
-        assert_eq!((status, body["total"].as_u64()), (StatusCode::OK, Some(7 + pages)), "{body}");
+        assert_eq!((status, body["total"].as_u64()), (StatusCode::OK, (pages == 0).then_some(7)), "{body}");
         seen.extend(body["errors"].as_array().expect("a list").iter().map(|event| event["id"].as_str().expect("an id").to_owned()));
         pages += 1;
         // A new event, and a hit of one that was not shown: by urgency both would stand on the first page now.

@@ -43,7 +43,11 @@ fn an_event_cannot_be_resolved_before_it_is_quiet() {
     let file = written("group:\n  lifecycle: {quiet_after: 10m, resolve_after: 5m}\n");
     let checked = file.check();
     assert_eq!(checked.code, Some(1));
-    assert!(checked.err.contains("group.lifecycle.resolve_after (5m) is under quiet_after (10m)"), "{}", checked.err);
+    assert!(
+        checked.err.contains("config.yaml:2:33: group.lifecycle.resolve_after (5m) is under group.lifecycle.quiet_after (10m)"),
+        "{}",
+        checked.err
+    );
 }
 
 #[test]
@@ -75,12 +79,17 @@ fn the_place_of_a_problem_is_told_once() {
         ("cluster: a\ncolect: {}\n", ":2:1: unknown field `colect`"),
         ("collect:\n  memory: lots\n", ":2:11: \"lots\" is no size"),
         ("cluster: [\n", ":1:10: expected string scalar"),
+        ("---\ncolect: 1\n", ":2:1: unknown field `colect`"),
+        ("collect: [1]\n", ":1:10: settings are expected here"),
+        ("rules: {files: a}\n", ":1:16: a list is expected here"),
+        ("collect:\n  max_line:\n", ":2:11: the value is missing"),
+        ("x: &x {memory: lots}\ncollect: *x\n", ":1:1: unknown field `x`"),
     ];
     for (content, expected) in cases {
         let file = written(content);
         let said = file.check().err;
         assert!(said.starts_with(&format!("{}{expected}", file.file.display())), "{said}");
-        assert!(!said.contains("at line"), "{said}");
+        assert!(!said.contains("at line") && said.ends_with("\n1 problem\n"), "{said}");
     }
     let said = written("serve:\n  api: {address: '0.0.0.0:0'}\n").check().err;
     assert!(said.starts_with("serve.api.address 0.0.0.0:0 is not on loopback"), "{said}");
@@ -97,6 +106,110 @@ fn every_problem_is_told_at_once() {
         for part in ["collect.max_body", "rules.watch_interval", "missing.yaml", "/nowhere/c.pem", "either key_file or key"] {
             assert!(done.err.contains(part), "{part}: {}", done.err);
         }
+    }
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_in_one_run_with_its_line() {
+    let file = written(
+        "colour: red
+collect:
+  memory: lots
+  max_line: 0
+  max_boddy: 1MiB
+serve:
+  ingest: {max_connections: 0, adress: x, address: '0.0.0.0:3100'}
+  api:
+    tls:
+      cert_file: c.pem
+  auth:
+    keys:
+      - name: a
+      - {name: b, role: king}
+      - {name: c, role: reader, key_file: /nowhere/key}
+      - name: d
+        role: reader
+        key: ${KUBE_SENTINEL_NOT_SET}
+store:
+  max_events: -1
+  readers: 2
+web: {listen: nowhere, base: /}
+rules: {files: [missing.yaml], watch_interval: 1ms}
+cluster: a
+cluster: b
+",
+    );
+    let name = text(&file.file);
+    for done in [file.check(), file.run()] {
+        for (line, word) in [
+            (1, "colour"),
+            (3, "lots"),
+            (4, "collect.max_line"),
+            (5, "max_boddy"),
+            (7, "serve.ingest.max_connections"),
+            (7, "adress"),
+            (10, "key_file"),
+            (13, "role"),
+            (14, "king"),
+            (18, "KUBE_SENTINEL_NOT_SET"),
+            (20, "no whole number"),
+            (22, "web.listen"),
+            (22, "base"),
+            (23, "rules.watch_interval"),
+            (25, "cluster"),
+        ] {
+            let told = |said: &str| said.starts_with(&format!("{name}:{line}:")) && said.contains(word);
+            assert!(done.err.lines().any(told), "{line} {word}: {}", done.err);
+        }
+        assert!(
+            done.err.contains("missing.yaml") && done.err.contains("/nowhere/key") && done.err.ends_with("\n17 problems\n"),
+            "{}",
+            done.err
+        );
+    }
+    let syntax = written("colour: red\ncollect:\n  memory: lots\ncluster: \"open\n").check();
+    assert!(syntax.err.ends_with("\n3 problems\n") && syntax.err.contains("config.yaml:5:"), "{}", syntax.err);
+}
+
+#[test]
+fn values_with_which_nothing_works_are_refused_with_the_least_that_does() {
+    let cases = [
+        ("serve: {api: {max_connections: 0}}", &["serve.api.max_connections (0) is too small to work: write 1 or more"][..]),
+        (
+            "collect: {memory: 0B, max_body: 0B}",
+            &["collect.memory (0B) is", "collect.max_body (0B) is too small to work: write 1KiB or more"],
+        ),
+        ("collect: {max_line: 0B}", &["collect.max_line (0B) is too small to work: write 64B or more"]),
+        ("collect: {answer_timeout: 0s}", &["collect.answer_timeout (0s) is too small to work: write 100ms or more"]),
+        (
+            "serve: {ingest: {header_timeout: 0s, idle_timeout: 1ms}}",
+            &["serve.ingest.header_timeout (0s)", "serve.ingest.idle_timeout (1ms)"],
+        ),
+        ("store: {max_events: 0, max_feed_entries: 0}", &["store.max_events (0)", "store.max_feed_entries (0)"]),
+        (
+            "serve: {ingest: {address: '127.0.0.1:8080'}}",
+            &["serve.api.address 127.0.0.1:8080 is taken by serve.ingest.address 127.0.0.1:8080"],
+        ),
+        ("web: {listen: 'localhost:3100'}", &["serve.api.address 127.0.0.1:3100 is taken by serve.ingest.address"]),
+    ];
+    for (content, expected) in cases {
+        let file = written(&format!("# one line\n{content}\n"));
+        let checked = file.check();
+        assert_eq!((checked.code, file.run().code), (Some(1), Some(64)), "{content}");
+        let lines: Vec<&str> = checked.err.lines().collect();
+        assert_eq!(lines.len(), expected.len() + 1, "{}", checked.err);
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{line}");
+        }
+    }
+    assert_eq!(written("serve: {ingest: {address: '127.0.0.1:0'}, api: {address: '127.0.0.1:0'}}").check().code, Some(0));
+}
+
+#[test]
+fn settings_that_make_events_too_large_for_subscribers_are_refused() {
+    for group in ["{max_message: 3MiB}", "{max_labels: 1000}", "{max_label_value: 1MiB}"] {
+        let said = written(&format!("group: {group}\n")).check().err;
+        assert!(said.contains("group.max_message and group.max_labels") && said.contains("to 2MiB together"), "{said}");
     }
 }
 

@@ -128,6 +128,109 @@ fn every_engine_has_the_unicode_of_regex() {
     run(include_str!("../corpus/match_unicode.toml"));
 }
 
+/// Each rule with the lines that it must match, whatever stands between the lines.
+fn assert_matches(patterns: &[&str], lines: &[&[u8]], expected: &[(u32, u32)]) {
+    let rules = patterns.iter().map(|pattern| Rule::for_test(pattern, pattern)).collect();
+    let rules = Arc::new(RuleSet::new(Generation(1), rules, false));
+    for frame in [&b"\n"[..], b"", b"xxxxxxxx", b"5 @%", b"\xe2\x84"] {
+        let block = block_of(lines.iter().copied(), frame);
+        for (engine, detector) in detectors(&rules) {
+            let (pairs, _) = answers(&detector, &block, &mut Scratch::new());
+            assert_eq!(pairs, expected, "{engine:?} with frame {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_run_lies_in_one_line_and_in_one_subject() {
+    let word = |length: usize| "x".repeat(length);
+    let lines: Vec<Vec<u8>> = vec![
+        // The whole line, one byte less, at both edges, and over two lines.
+        word(80).into(),
+        word(79).into(),
+        format!("{} y", word(80)).into(),
+        format!("y {}", word(80)).into(),
+        word(40).into(),
+        word(40).into(),
+        // Bytes that are no text break what is counted in characters, and characters of two bytes count once.
+        [&[b'x'; 40][..], b"\xff", &[b'x'; 40]].concat(),
+        [&[b'x'; 80][..], b"\xff"].concat(),
+        "\u{e9}".repeat(79).into(),
+        "\u{e9}".repeat(80).into(),
+        // Only the raw line has it; only the message has it; both are too short.
+        format!("{{\"msg\":\"a{}\"}}", "\\u0020b".repeat(12)).into(),
+        format!("{{\"a\": 1, \"msg\": \"{}\\u003d{} y\"}}", word(10), word(10)).into(),
+        format!("{{\"a\": 1, \"msg\": \"{} y\"}}", "\\n".repeat(10)).into(),
+    ];
+    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    let expected = [(0, 0), (2, 0), (3, 0), (7, 0), (9, 0), (10, 0), (11, 1)];
+    assert_matches(&["[^ ]{80,}", r"\b[x=]{21}\b"], &lines, &expected);
+}
+
+#[test]
+fn a_long_line_is_one_by_its_characters_and_by_either_subject() {
+    let message = |text: &str| format!("{{\"m\":1,\"msg\":\"{text}\"}}").into_bytes();
+    let lines: Vec<Vec<u8>> = vec![
+        vec![b'.'; 900],
+        vec![b'.'; 899],
+        "\u{e9}".repeat(899).into(),
+        "\u{e9}".repeat(900).into(),
+        [&[b'.'; 600][..], b"\n", &[b'.'; 600]].concat(),
+        // 150 characters of six bytes each, with and without what is around them; and a line break in the message alone.
+        message(&"\\u00e9".repeat(148)),
+        message(&"\\u00e9".repeat(140)),
+        message(&format!("{}\\n{}", "x".repeat(900), "y".repeat(10))),
+    ];
+    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    assert_matches(&["^.{900,}$", "(?m)^x{900}$"], &lines, &[(0, 0), (3, 0), (5, 0), (7, 0), (7, 1)]);
+}
+
+#[test]
+fn lines_in_ascii_and_in_other_scripts_meet_the_same_meaning_of_words_and_digits() {
+    let patterns =
+        [r"\b5\d\d\b", r"\b(?:\d{4}[ -]?){3}\d{4}\b", r"[\w.+-]+@[\w-]+\.[\w.]+", r"\b(?:9\d|100) ?%", r"^\s+at \S+\(\S+\)$", r"\B#\B"];
+    let lines: [&[u8]; 16] = [
+        b"status 503",
+        b"1503 503x _503",
+        "status 5\u{661}\u{662}, caf\u{e9}503".as_bytes(),
+        "caf\u{e9} 503\u{e9}".as_bytes(),
+        "\u{8fde} 503\u{3002}".as_bytes(),
+        b"\xff503\xff",
+        b"4111-1111 11111111",
+        b"4111-1111 111111112",
+        "\u{661}\u{661}\u{661}\u{661}4111-1111 1111".as_bytes(),
+        "a@b.c or J\u{fc}rgen@k\u{f6}ln.de".as_bytes(),
+        b"a@ b.c",
+        "full: 95%, voll\u{e9}: 100 %".as_bytes(),
+        "\u{e9}95%".as_bytes(),
+        "\u{a0}\tat a.B(C.java)".as_bytes(),
+        b"{\"msg\":\"\\tat a.B(C.java)\"}",
+        "\u{e9}#\u{e9} # #a".as_bytes(),
+    ];
+    let expected = [(0, 0), (2, 0), (4, 0), (5, 0), (6, 1), (8, 1), (9, 2), (11, 3), (13, 4), (14, 4), (15, 5)];
+    assert_matches(&patterns, &lines, &expected);
+}
+
+#[test]
+fn what_a_run_or_an_automaton_finds_in_ascii_is_not_confirmed_again() {
+    let patterns = ["[^ ]{80,}", r"\b5\d\d\b", "^.{900,}$", r"[^ ]{20}\d"];
+    let rules = patterns.iter().map(|pattern| Rule::for_test(pattern, pattern)).collect();
+    let rules = Arc::new(RuleSet::new(Generation(1), rules, false));
+    let long = "x".repeat(900);
+    let lines =
+        ["x".repeat(80), "\u{e9}".repeat(80), "503".to_owned(), "\u{e9} 503".to_owned(), long.replace("xx", "x "), "xxxxxxxx5".to_owned()];
+    let block = block_of(lines.iter().map(|line| line.as_bytes()), b"\n");
+    for (engine, detector) in detectors(&rules).into_iter().skip(1) {
+        let (mut scratch, mut hits) = (Scratch::new(), Vec::new());
+        detector.scan(&block, 0..lines.len(), &mut scratch, &mut hits);
+        let counts = scratch.take_counts();
+        assert_eq!(hits.len(), 5, "{engine:?}");
+        // Tried are the two lines that are not ASCII, the long line, and what the automaton counts too short; in the second line the last
+        // rule comes too late.
+        assert_eq!((counts.candidates, counts.confirms), (7, 4), "{engine:?}");
+    }
+}
+
 #[test]
 fn selectors_decide_before_the_first_match_wins() {
     let mut rules: Vec<Rule> = ["error", "error", r"\d"].iter().map(|pattern| Rule::for_test(pattern, pattern)).collect();

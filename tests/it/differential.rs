@@ -39,19 +39,42 @@ const WORDS: &[&str] = &[
     " ",
     "=",
     "'",
+    // Longer than what an automaton counts.
+    "0123-4567 89012345-6789",
+    "wordwithoutablankthatgoesonandon_andon_forseventy_bytes_or_a_few_more.",
 ];
 
 /// What a pattern can be; the text is always a valid one.
 fn pattern() -> impl Strategy<Value = String> {
     let word = prop::sample::select(WORDS).prop_map(regex::escape);
-    let special =
-        prop::sample::select(&[".", r"\d", r"\w", r"\s", "[a-e]", "[ks]", r"\b", r"\B", "^", "$", "[^ ]", r"(?-u:\b)", r"\n", "(?:)"][..]);
+    let special = prop::sample::select(
+        &[
+            ".",
+            r"\d",
+            r"\w",
+            r"\s",
+            "[a-e]",
+            "[ks]",
+            r"\b",
+            r"\B",
+            "^",
+            "$",
+            "[^ ]",
+            r"(?-u:\b)",
+            r"\n",
+            "(?:)",
+            r"\b{start}",
+            r"\b{end-half}",
+            "[^a]",
+            "\u{661}",
+        ][..],
+    );
     let leaf = prop_oneof![6 => word, 2 => special.prop_map(str::to_owned)];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             4 => prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
             2 => prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| format!("(?:{})", parts.join("|"))),
-            1 => (inner.clone(), prop::sample::select(&["?", "*", "+", "{2}", "{1,3}", "{0,2}", "*?"][..])).prop_map(|(part, times)| format!("(?:{part}){times}")),
+            1 => (inner.clone(), prop::sample::select(&["?", "*", "+", "{2}", "{1,3}", "{0,2}", "*?", "{5}", "{17,}", "{3,40}"][..])).prop_map(|(part, times)| format!("(?:{part}){times}")),
             1 => (inner.clone(), prop::sample::select(&["i", "s", "-u", "i-u", "m", "U"][..])).prop_filter_map("not valid without Unicode", |(part, flags)| {
                 let text = format!("(?{flags}:{part})");
                 Pattern::try_new(&text).is_ok().then_some(text)
@@ -62,19 +85,35 @@ fn pattern() -> impl Strategy<Value = String> {
     .prop_filter("within the limits", |text| Pattern::try_new(text).is_ok())
 }
 
+/// What is known by a long run, which may have a neighbour.
+fn long_pattern() -> impl Strategy<Value = String> {
+    let class =
+        prop::sample::select(&["[^ ]", r"\w", r"\d", r"[\d -]", ".", r"(?-u:[^ ])", r"(?:\w|[- ])", r"(?:[a-z]\w)", "[^\u{e9} ]"][..]);
+    let edge = || prop::sample::select(&["", "", "", "^", "$", r"\b", "x", r"\d", "\u{e9}"][..]);
+    (edge(), class, 16..90u32, 0..3usize, edge())
+        .prop_map(|(before, class, least, more, after)| {
+            let times = [format!("{{{least}}}"), format!("{{{least},}}"), format!("{{{least},{}}}", least + 7)][more].clone();
+            format!("{before}{class}{times}{after}")
+        })
+        .prop_filter("within the limits", |text| Pattern::try_new(text).is_ok())
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let keywords = prop::option::weighted(0.2, prop::collection::vec(prop::sample::select(WORDS), 1..4));
     let exclude = prop::option::weighted(0.2, pattern());
-    (prop::option::weighted(0.9, pattern()), keywords, exclude, any::<bool>()).prop_map(|(pattern, keywords, exclude, continues)| {
-        let compiled = |text: &str| Pattern::try_new(text).expect("a pattern of the corpus compiles");
-        let mut rule = Rule::for_test("random", "");
-        rule.pattern = pattern.as_deref().map(compiled);
-        rule.keywords =
-            keywords.map(|words| compiled(&format!("(?i){}", words.iter().map(|word| regex::escape(word)).collect::<Vec<_>>().join("|"))));
-        rule.exclude = exclude.as_deref().map(compiled).into_iter().collect();
-        rule.continues = continues;
-        rule
-    })
+    let pattern_of_either_sort = prop_oneof![4 => pattern(), 1 => long_pattern()];
+    (prop::option::weighted(0.9, pattern_of_either_sort), keywords, exclude, any::<bool>()).prop_map(
+        |(pattern, keywords, exclude, continues)| {
+            let compiled = |text: &str| Pattern::try_new(text).expect("a pattern of the corpus compiles");
+            let mut rule = Rule::for_test("random", "");
+            rule.pattern = pattern.as_deref().map(compiled);
+            rule.keywords = keywords
+                .map(|words| compiled(&format!("(?i){}", words.iter().map(|word| regex::escape(word)).collect::<Vec<_>>().join("|"))));
+            rule.exclude = exclude.as_deref().map(compiled).into_iter().collect();
+            rule.continues = continues;
+            rule
+        },
+    )
 }
 
 /// A plain line of words, in any case and with bytes that are no text in between.
@@ -84,7 +123,8 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         _ => word.as_bytes().to_vec(),
     });
     let junk = prop::collection::vec(any::<u8>(), 0..3);
-    prop::collection::vec(prop_oneof![6 => word, 1 => junk], 0..8).prop_map(|parts| parts.concat())
+    let run = (prop::sample::select(&["0", "x", "-", "\u{e9}"][..]), 14..90usize).prop_map(|(part, times)| part.repeat(times).into_bytes());
+    prop::collection::vec(prop_oneof![12 => word, 2 => junk, 1 => run], 0..8).prop_map(|parts| parts.concat())
 }
 
 /// The same inside of JSON or logfmt, with as many escapes as a writer may use.
@@ -164,6 +204,12 @@ const REAL_RULES: &[&str] = &[
     r"^\[\w{3} \w{3} \d\d",
     r"\bWARN\b.*\bInterrupted\b",
     r"(?i)[^ ]{60,}",
+    r"^.{200,}$",
+    r"\b(?:\d{4}[ -]?){3}\d{4}\b",
+    r"[\w.+-]+@[\w-]+\.[\w.]+",
+    r"\b[0-9a-f]{20,}\b",
+    r"\b[45]\d\d\b",
+    r"(?:\w+ ){6}\d+$",
     "EOF|EIO",
     r"Connection broken for id \d+",
     "step",

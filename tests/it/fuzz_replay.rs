@@ -7,7 +7,7 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("label_text", fuzzing::label_text),
@@ -15,6 +15,7 @@ const TARGETS: [(&str, Target); 9] = [
     ("rule_file", fuzzing::rule_file),
     ("mask", fuzzing::mask),
     ("redact", fuzzing::redact),
+    ("template", fuzzing::template),
     ("message", fuzzing::message),
     ("detect_differential", fuzzing::detect_differential),
 ];

@@ -420,6 +420,8 @@ async fn probes_get_what_they_want() {
         ("HEAD", "/ready", 200, ""),
         ("GET", PUSH, 405, ""),
         ("POST", "/nowhere", 404, ""),
+        ("POST", "/v1/logs", 404, "OTLP is not supported in this version\n"),
+        ("POST", "/otlp/v1/logs", 404, "OTLP is not supported in this version\n"),
     ];
     for (method, path, code, body) in cases {
         let answer = bench.send(request(method, path, &[], "")).await;

@@ -4,9 +4,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread::{self, JoinHandle};
 
 use kube_sentinel::proto::v1;
 use prost::Message;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 use crate::shell::{Done, command, run, run_with_input, text};
@@ -154,6 +156,92 @@ fn thresholds_count_at_the_times_of_the_file() {
     assert_eq!([&all[0]["state"], &all[1]["state"]], ["firing", "pending"]);
     let shown = run(&["scan", text(&file), "--rules", text(&rules), "--pending"]);
     assert!(shown.out.contains("seldom (pending)"), "{}", shown.out);
+}
+
+#[test]
+fn json_lines_count_at_the_times_that_they_tell_and_plain_lines_at_once() {
+    let folder = Folder::new();
+    let rules = folder.file(
+        "rules.yaml",
+        "rules:\n  - {name: often, priority: P2, match: {pattern: broken pipe}, count: 3, window: 1m}\n  - {name: seldom, priority: P3, match: {pattern: no route}, count: 3, window: 1m}\n",
+    );
+    let naive = folder.file("naive.yaml", "detect: {engine: naive}\n");
+    let second = |n: u64| 1_763_629_200 + n;
+    let times: [fn(u64) -> String; 3] = [
+        |at| format!(r#""time":"2025-11-20T{:02}:{:02}:{:02}Z""#, 9 + (at - 1_763_629_200) / 3600, (at / 60) % 60, at % 60),
+        |at| format!(r#""ts":{at}.25"#),
+        |at| format!(r#""@timestamp":{at}000"#),
+    ];
+    for time in times {
+        let content: String = (0..3_000)
+            .map(|n| match n {
+                10 | 30 | 50 => format!("{{{},\"msg\":\"broken pipe\"}}\n", time(second(n))),
+                100 | 1_000 | 2_000 => format!("{{{},\"msg\":\"no route\"}}\n", time(second(n))),
+                _ => format!("{{{},\"msg\":\"fine\"}}\n", time(second(n))),
+            })
+            .collect();
+        let file = folder.file("app.json", content);
+        for engine in [&[][..], &["--config", text(&naive)]] {
+            let found = events(&scan(&file, &[&["--rules", text(&rules)], engine].concat()));
+            assert_eq!(summary(&found), [("often", 3)]);
+            assert!(found[0]["first_seen"].as_str().is_some_and(|at| at.starts_with("2025-11-20T09:00:10")), "{found:?}");
+        }
+    }
+    let plain = folder.file("app.log", "2025-11-20T09:00:00Z no route\n2025-11-20T10:00:00Z no route\n2025-11-20T11:00:00Z no route\n");
+    assert_eq!(summary(&events(&scan(&plain, &["--rules", text(&rules)]))), [("seldom", 3)]);
+    assert!(run(&["scan", "--help"]).out.contains("Plain lines tell none"));
+}
+
+#[test]
+fn a_log_that_is_read_is_not_replaced_by_its_events() {
+    let folder = Folder::new();
+    let (log, other) = (folder.file("app.log", format!("{PANIC}\n")), folder.file("b.log", "fine\n"));
+    let (link, hard) = (folder.0.path().join("link"), folder.0.path().join("hard"));
+    std::os::unix::fs::symlink(&log, &link).expect("a link");
+    fs::hard_link(&log, &hard).expect("a link");
+    for output in [&log, &link, &hard] {
+        let done = scan(&other, &[text(&log), "--output", text(output)]);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+        assert!(done.err.starts_with(&format!("{}: is read as {}, ", output.display(), log.display())), "{}", done.err);
+    }
+    let piped = Done::of(command(&["scan", "-", "--output", text(&log)]).stdin(fs::File::open(&log).expect("a file")));
+    assert!(piped.code == Some(1) && piped.err.contains("is read as -, "), "{}", piped.err);
+    assert_eq!(fs::read_to_string(&log).expect("a file"), format!("{PANIC}\n"));
+    assert_eq!(scan(&other, &["--output", "/dev/null"]).code, Some(0));
+}
+
+#[test]
+fn a_terminal_shows_rate_and_hits_and_time_left() {
+    let folder = Folder::new();
+    let file = folder.file("0.log", mixed_file());
+    let (terminal, shown) = terminal();
+    let child = command(&["scan", "--format", "json", text(&file)]).stdout(Stdio::piped()).stderr(terminal).env("TERM", "xterm").spawn();
+    let done = Done::from(child.expect("the program starts").wait_with_output().expect("it ends"));
+    let shown = shown.join().expect("no panic");
+    assert_eq!(done.code, Some(0), "{shown}");
+    assert!(done.json().len() > 3, "{}", done.out);
+    for part in ["/s  ", " hits  ", "s left", "MiB/"] {
+        assert!(shown.contains(part), "{part:?} is not in {shown:?}");
+    }
+    // The bar is gone when there is something to read.
+    let last = shown.rsplit('\r').find(|line| line.contains(" lines, ")).expect("a summary");
+    assert!(!last.contains(" left"), "{shown:?}");
+}
+
+/// A terminal to write to, and what it has shown when nobody can write to it any more.
+fn terminal() -> (Stdio, JoinHandle<String>) {
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&near).expect("ours");
+    unlockpt(&near).expect("ours");
+    let name = ptsname(&near, Vec::new()).expect("a name");
+    let far = fs::File::options().read(true).write(true).open(name.to_str().expect("UTF-8")).expect("its other end");
+    let shown = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // The end of a terminal is an error.
+        fs::File::from(near).read_to_end(&mut bytes).ok();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    (far.into(), shown)
 }
 
 #[test]

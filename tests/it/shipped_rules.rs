@@ -7,14 +7,23 @@ use kube_sentinel::model::{Generation, Priority};
 use kube_sentinel::rules::{self, LoadOptions, Rule, RuleSource};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use crate::shell::run;
+
 /// (the rule that takes the line, the rule whose sample it is): lines that rightly go to an earlier rule.
 const TAKEN_ON_PURPOSE: [(&str, &str); 0] = [];
 
+/// The default pack, then the others in the order in which a folder is loaded.
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).expect("rules/").map(|entry| entry.expect("readable").path()).collect();
-    files.sort();
-    files
+    let mut packs: Vec<PathBuf> = fs::read_dir(folder.join("packs")).expect("packs").map(|entry| entry.expect("readable").path()).collect();
+    packs.sort();
+    std::iter::once(folder.join("default.yaml")).chain(packs).collect()
+}
+
+/// All packs but the default one, as one set.
+fn packs() -> rules::Loaded {
+    let sources = rules::read(&files()[1..]).expect("readable");
+    rules::load(&sources, Generation(1), LoadOptions::default()).expect("shipped files without problems")
 }
 
 /// A file's rules with those that are off turned on, so that they are looked at like the others.
@@ -106,6 +115,24 @@ fn samples_hold_and_no_rule_takes_the_sample_of_another() {
     }
 }
 
+/// Of all packs together the first match wins: each sample goes to its own rule, whichever pack stands before it.
+#[test]
+fn packs_that_are_loaded_together_leave_each_other_their_samples() {
+    assert!(packs().set.rules().len() >= 200);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/packs");
+    let done = run(&["rules", "test", "--rules", folder]);
+    assert_eq!((done.code, done.out.lines().last().map(|line| line.ends_with(", 0 failed"))), (Some(0), Some(true)), "{}", done.out);
+}
+
+#[test]
+fn every_rule_of_the_packs_has_what_its_reader_needs() {
+    for rule in packs().set.rules() {
+        let samples = &rule.samples;
+        assert!(samples.matching.len() >= 2 && !samples.not_matching.is_empty(), "{} needs two samples and a near miss", rule.name);
+        assert!(rule.description.is_some() && rule.runbook.is_some(), "{} needs a description and a runbook line", rule.name);
+    }
+}
+
 /// Without a required literal a rule costs every line a regex of its own. Shorter ones than four bytes get a pass of their own.
 #[test]
 fn every_shipped_pattern_has_a_literal_in_each_alternative() {
@@ -168,9 +195,10 @@ fn ordinary_traffic_meets_no_shipped_rule() {
         r#"time="2026-01-14T10:02:11Z" level=info msg="certificate rotated" notAfter="2026-04-14T10:02:11Z" x509_serial=3f"#,
         "GC(42) Pause Young (Normal) (G1 Evacuation Pause) 24M->8M(64M) 3.112ms",
     ];
+    let packs = packs();
     for line in lines {
-        let met = loaded.set.rules().iter().find(|rule| meets(rule, line)).map(|rule| rule.name.as_str());
-        assert_eq!(met, None, "{line}");
+        let mut all = loaded.set.rules().iter().chain(packs.set.rules());
+        assert_eq!(all.find(|rule| meets(rule, line)).map(|rule| rule.name.as_str()), None, "{line}");
     }
 }
 

@@ -129,7 +129,7 @@ fn everything_committed_before_a_kill_is_there_exactly_once_after_it() {
         assert!(commits == last || commits == last + 1, "{commits} commits are there, {last} were acknowledged");
         let expected: Vec<(u64, i64)> = (1..=found).map(|n| (n, n.cast_signed())).collect();
         assert_eq!(feed.iter().map(|entry| (entry.seq.0, entry.event.row.0)).collect::<Vec<_>>(), expected);
-        assert_eq!(store.list(&EventFilter::default(), Page::default()).unwrap().total as u64, found);
+        assert_eq!(store.list(&EventFilter::default(), Page::default()).unwrap().total, usize::try_from(found).ok());
         assert_eq!(writer.lookup_windows(&[WindowKey([0; 16])]).unwrap()[0].buckets, [(1_700_000_000, found)]);
         let digests: Vec<u128> = store.requests_since(Timestamp(0)).unwrap().into_iter().map(|(digest, _)| digest.0).collect();
         assert_eq!(digests, (1..=u128::from(commits)).collect::<Vec<_>>());

@@ -173,11 +173,14 @@ fn may_pass(code: Code, met: bool) -> bool {
 }
 
 fn refused(status: &Status) -> anyhow::Error {
-    let hint = match status.code() {
-        Code::OutOfRange | Code::FailedPrecondition => "; --after 0 begins with the oldest change that is kept",
-        _ => "",
+    // A client gives these codes as well, such as `OUT_OF_RANGE` for a message that it does not take. The server says more with its own.
+    let is_about_place = match status.code() {
+        Code::OutOfRange => [convert::OLDEST_SEQ, convert::LAST_SEQ].iter().any(|name| status.metadata().contains_key(*name)),
+        Code::FailedPrecondition => status.metadata().contains_key(convert::INSTANCE),
+        _ => false,
     };
-    anyhow::anyhow!("the server ended the stream: {} ({:?}){hint}", status.message(), status.code())
+    let hint = if is_about_place { "; --after 0 begins with the oldest change that is kept" } else { "" };
+    anyhow::anyhow!("the stream ended: {} ({:?}){hint}", status.message(), status.code())
 }
 
 fn write_update(out: &mut impl Write, update: &EventUpdate, event: &ErrorEvent, format: EventFormat) -> io::Result<()> {
@@ -211,7 +214,24 @@ fn update_json(update: &EventUpdate, event: &ErrorEvent) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use tonic::metadata::MetadataMap;
+
     use super::*;
+
+    #[test]
+    fn only_what_the_server_says_of_a_place_leads_to_another_place() {
+        let says = |code, metadata: &[&'static str]| {
+            let mut map = MetadataMap::new();
+            for name in metadata {
+                map.insert(*name, MetadataValue::from_static("1"));
+            }
+            refused(&Status::with_metadata(code, "why", map)).to_string().contains("--after 0")
+        };
+        assert!(says(Code::OutOfRange, &["kube-sentinel-oldest-seq"]) && says(Code::OutOfRange, &["kube-sentinel-last-seq"]));
+        assert!(says(Code::FailedPrecondition, &["kube-sentinel-instance"]));
+        assert!(!says(Code::OutOfRange, &[]) && !says(Code::FailedPrecondition, &[]), "from the client itself");
+        assert!(!says(Code::Unauthenticated, &["kube-sentinel-instance"]));
+    }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {

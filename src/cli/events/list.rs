@@ -72,15 +72,18 @@ fn write_listed(out: &mut impl Write, event: &Value, format: EventFormat) -> io:
         return writeln!(out, "{event}");
     }
     let text = |name: &str| event[name].as_str().unwrap_or_default();
+    // Most events are firing, which goes without saying.
+    let state = Some(text("state")).filter(|state| !["", "firing"].contains(state)).map(|state| format!(" ({state})"));
     writeln!(
         out,
-        "{} {:>6}x  {}  {}/{}  {}  {}",
+        "{} {:>6}x  {}  {}/{}  {}{}  {}",
         text("priority"),
         event["count"].as_u64().unwrap_or(0),
         to_the_second(text("last_seen")),
         text("namespace"),
         text("workload"),
         text("rule_name"),
+        state.unwrap_or_default(),
         printable(text("message"))
     )
 }
@@ -88,4 +91,21 @@ fn write_listed(out: &mut impl Write, event: &Value, format: EventFormat) -> io:
 /// A time in UTC without the fraction of its second.
 fn to_the_second(time: &str) -> String {
     time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_the_state_of_what_is_not_firing() {
+        for (state, expected) in [("firing", "oom  killed"), ("pending", "oom (pending)  killed"), ("resolved", "oom (resolved)  killed")] {
+            let event = serde_json::json!({"priority": "P1", "count": 2, "last_seen": "2026-11-20T09:00:00.5Z", "namespace": "shop",
+                "workload": "api", "rule_name": "oom", "state": state, "message": "killed"});
+            let mut out = Vec::new();
+            write_listed(&mut out, &event, EventFormat::Text).expect("memory");
+            let line = String::from_utf8(out).expect("a line");
+            assert_eq!(line, format!("P1      2x  2026-11-20T09:00:00Z  shop/api  {expected}\n"));
+        }
+    }
 }

@@ -5,9 +5,11 @@
 //! each line; what rules see is the text behind them, and parts of one line (tag `P`) are joined before anything looks at them.
 
 mod cri;
+mod json;
 mod reader;
 
 pub use cri::{CriLine, Joiner, StdStream, has_partial, parse_cri};
+pub use json::json_time;
 pub use reader::{Chunk, ChunkReader};
 
 use crate::model::{Labels, Stream};

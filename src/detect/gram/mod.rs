@@ -28,9 +28,9 @@ pub(super) struct Gram {
     literals: Vec<Literal>,
     /// Of 7 bytes and more.
     long: Option<Hashed<4, 4>>,
-    /// Of 4 to 6 bytes, where they are many.
+    /// Of 4 to 6 bytes, where they are many or none is shorter.
     middle: Option<Hashed<3, 2>>,
-    /// Of 2 and 3 bytes, and up to 6 where they are few.
+    /// Of 2 and 3 bytes, and with them up to 6 where those are few.
     short: Option<Short>,
 }
 
@@ -46,7 +46,8 @@ impl Gram {
             (0..literals.len()).filter(|at| lengths.contains(&literals[*at].text().len())).collect()
         };
         let (mut short, mut middle) = (of(2..=3), of(4..=6));
-        if middle.len() <= MANY {
+        // Where the short pass runs anyway, a few more literals in it cost less than a pass of their own.
+        if !short.is_empty() && middle.len() <= MANY {
             short.append(&mut middle);
         }
         Self {

@@ -64,7 +64,7 @@ const MAX_SET: usize = 4096;
 /// A class with more members than the ten digits is a gap.
 const MAX_CLASS: usize = 10;
 
-/// Most that a set may cost, in nanoseconds for each byte: the automaton of the rules without a literal costs two to four, for all together.
+/// Most that a set may cost, in nanoseconds for each byte: the automaton of the rules without a literal costs about two, for all together.
 const MOST_COST: f64 = 1.0;
 
 /// Longest text that is put together, in bytes.

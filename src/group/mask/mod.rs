@@ -8,10 +8,10 @@
 //! `code`, `errno` or `signal`, codes such as `ORA-00942` and `E11000`, API versions, and hosts and paths of URLs (their variable parts are
 //! masked like any others): which upstream failed is what an error is about.
 
-mod shape;
+pub(super) mod shape;
 #[cfg(test)]
 mod tests;
-mod time;
+pub(super) mod time;
 
 use shape::{class, is_word};
 

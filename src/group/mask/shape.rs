@@ -65,7 +65,7 @@ fn hex(byte: u8) -> bool {
 }
 
 /// Number of digits at a place.
-pub(super) fn digits(text: &[u8], at: usize) -> usize {
+pub(in crate::group) fn digits(text: &[u8], at: usize) -> usize {
     text[at.min(text.len())..].iter().take_while(|b| b.is_ascii_digit()).count()
 }
 

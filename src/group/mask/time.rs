@@ -7,7 +7,7 @@ const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"
 
 /// A time that starts with a digit: ISO 8601 and RFC 3339 in their many spellings, a bare clock time with seconds, `17/06/09 20:10:40`,
 /// `02/Jan/2006:15:04:05 +0000`, `02 Jan 2006 15:04:05`, `20171223-22:15:29:606`.
-pub(super) fn numeric(text: &[u8], at: usize) -> Option<usize> {
+pub(in crate::group) fn numeric(text: &[u8], at: usize) -> Option<usize> {
     let length = digits(text, at);
     let after = at + length;
     match (length, byte(text, after)) {
@@ -34,7 +34,7 @@ pub(super) fn numeric(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// A time that starts with the name of a day or a month: `Jun 14 15:16:01`, `Sun Dec 04 04:47:44 2005`, `Mon, 02 Jan 2006 15:04:05 GMT`.
-pub(super) fn named(text: &[u8], at: usize) -> Option<usize> {
+pub(in crate::group) fn named(text: &[u8], at: usize) -> Option<usize> {
     if month(text, at) {
         return month_day(text, at);
     }
@@ -108,7 +108,7 @@ fn behind_date(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// `15:04:05` with fraction and zone; the seconds may be left out unless they are asked for.
-fn clock(text: &[u8], at: usize, seconds: bool) -> Option<usize> {
+pub(in crate::group) fn clock(text: &[u8], at: usize, seconds: bool) -> Option<usize> {
     let hours = digits(text, at);
     let minutes = at + hours + 1;
     if !(1..=2).contains(&hours) || byte(text, minutes - 1) != b':' || digits(text, minutes) != 2 || byte(text, minutes) > b'5' {

@@ -20,7 +20,9 @@ const UNKNOWN: &str = "unknown";
 #[derive(Debug, Serialize)]
 pub(super) struct List {
     errors: Vec<Event>,
-    total: usize,
+    /// Of all pages. Missing behind a `before`: to count would be to read all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
     page: usize,
     #[serde(rename = "pageSize")]
     page_size_as_before: usize,

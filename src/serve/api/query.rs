@@ -80,6 +80,8 @@ impl Listing {
                     let id = EventId::parse(value);
                     before = Some(id.ok_or_else(|| format!("before: {value:?} is no id: write the `next` of the page before this one"))?);
                 }
+                // What a browser's library adds so that no cache answers (`_=1731942000`) means nothing to anybody.
+                name if name.starts_with('_') => {}
                 _ => return Err(format!("{name:?} is no parameter of this list: it has {}", PARAMETERS.join(", "))),
             }
         }
@@ -190,6 +192,7 @@ mod tests {
         };
         assert_eq!(read(&all).expect("valid").filter, expected);
         assert_eq!(read(&[("since", "1970-01-01T00:00:05Z")]).expect("valid").filter.since, Some(Timestamp::from_parts(5, 0)));
+        assert_eq!(read(&[("_", "1731942000"), ("_t", ""), ("page", "2")]), read(&[("page", "2")]), "a name for caches only");
         for name in PARAMETERS {
             assert_eq!(read(&[(name, "")]).expect(name), read(&[]).expect("nothing"), "{name} without a value");
             assert!(!read(&[(name, "1")]).is_err_and(|told| told.contains("no parameter")), "{name} is read");

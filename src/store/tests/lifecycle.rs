@@ -65,12 +65,12 @@ fn a_change_without_a_hit_does_not_keep_an_event_from_retention() {
 }
 
 #[test]
-fn a_store_of_the_first_version_keeps_its_events_and_gives_the_open_ones_half_an_hour() {
+fn a_store_of_a_format_before_lives_keeps_its_events_and_gives_the_open_ones_half_an_hour() {
     let place = Place::new();
     std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
     let mut old = rusqlite::Connection::open(place.path()).unwrap();
     old.pragma_update(None, "journal_mode", "WAL").unwrap();
-    migrate(&mut old, &MIGRATIONS[..1]).unwrap();
+    migrate(&mut old, &MIGRATIONS[..3]).unwrap();
     for (row, state) in [(1, 1), (2, 2), (3, 3)] {
         old.execute(
             "INSERT INTO events (row, fingerprint, id, tenant, cluster, rule, generation, namespace, workload, pod, container, node, \

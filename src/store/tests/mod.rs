@@ -17,8 +17,9 @@ use tempfile::TempDir;
 
 use crate::flow::{Clock, RequestDigest};
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime,
-    Labels, Life, Notice, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, WindowState, Workload,
+    Changes, ErrorEvent, EventHead, EventId, EventOrigin, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation,
+    HealthyTime, Labels, Life, Notice, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, WindowState,
+    Workload,
 };
 
 use super::*;

@@ -33,7 +33,7 @@ fn over_the_limit_the_tenth_that_was_hit_least_recently_goes() {
     writer.commit(&Commit { changes, ..Commit::default() }).unwrap();
     let (removed, _) = retain_all(&mut writer);
     assert_eq!(removed, [event(2), event(3), event(4)].map(|event| event.fingerprint), "the first was hit again");
-    assert_eq!(store.list(&EventFilter::default(), Page::default()).unwrap().total, 18);
+    assert_eq!(store.list(&EventFilter::default(), Page::default()).unwrap().total, Some(18));
     assert_eq!(writer.lookup(&[event(2).fingerprint]).unwrap(), []);
 }
 
@@ -129,4 +129,44 @@ fn a_clock_set_back_does_not_stop_retention() {
     writer.commit(&opening(&[event(1)])).unwrap();
     writer.clock = Clock::manual(Timestamp(0).plus(place.config.max_event_age.0 + Duration::from_secs(1)));
     assert_eq!(retain_all(&mut writer).0, [event(1).fingerprint]);
+}
+
+fn origin(event: &ErrorEvent) -> EventOrigin {
+    let workload = &event.workload;
+    EventOrigin {
+        tenant: event.tenant.clone(),
+        cluster: event.cluster.clone(),
+        rule: event.rule.clone(),
+        namespace: workload.namespace.clone(),
+        workload: workload.name.clone(),
+        container: workload.container.clone(),
+    }
+}
+
+#[test]
+fn events_of_a_rule_and_workload_are_counted_without_those_that_were_removed() {
+    let mut place = Place::new();
+    place.config.max_events = 10;
+    let (_store, mut writer) = place.open();
+    let mut other = event(6);
+    other.workload.container = "side".into();
+    let none = EventOrigin { rule: RuleName::new("disk"), ..origin(&other) };
+    let origins = [origin(&event(1)), origin(&other), none.clone()];
+    let events: Vec<ErrorEvent> = (1..=5).map(event).chain([other]).chain((7..=9).map(event)).collect();
+    writer.commit(&opening(&events)).unwrap();
+    assert_eq!(writer.count_events(&origins).unwrap(), [8, 1, 0]);
+    writer.commit(&opening(&[event(10), event(11)])).unwrap();
+    assert_eq!(retain_all(&mut writer).0.len(), 2, "the texts stay, because the feed names them");
+    assert_eq!(writer.count_events(&origins).unwrap(), [8, 1, 0]);
+    let renamed = vec![(RuleName::new("oom"), RuleName::new("disk"))];
+    writer.commit(&Commit { rules: Some(RuleUpdate { renamed, ..RuleUpdate::default() }), ..Commit::default() }).unwrap();
+    drop(writer);
+    let (_store, mut writer) = place.open();
+    assert_eq!(writer.count_events(&origins).unwrap(), [0, 0, 1]);
+    let plan = |connection: &mut rusqlite::Connection| {
+        let explain = format!("EXPLAIN QUERY PLAN {}", crate::store::lookup::COUNT);
+        connection.query_row(&explain, [""; 6], |row| row.get::<_, String>(3))
+    };
+    let plan = writer.run(plan).unwrap();
+    assert!(plan.contains("COVERING INDEX events_origin"), "{plan}");
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn known(name: &str, state_name: &str) -> KnownRule {
     let (name, state_name) = (RuleName::new(name), RuleName::new(state_name));
-    KnownRule { name, state_name, window: Duration::from_secs(60), count: 5, digest: u64::MAX }
+    KnownRule { name, state_name, window: Duration::from_secs(60), count: 5, digest: u64::MAX, gone: false }
 }
 
 fn of_rule(n: u64, rule: &str) -> ErrorEvent {
@@ -46,7 +46,7 @@ fn rules_that_swap_names_swap_their_events_and_windows() {
 }
 
 #[test]
-fn events_of_a_removed_rule_are_resolved_with_an_entry_each_and_its_windows_go() {
+fn events_of_a_removed_rule_are_closed_with_an_entry_each_and_its_windows_go() {
     let place = Place::new();
     let (store, mut writer) = place.open();
     let (mut pending, mut resolved) = (of_rule(2, "gone"), of_rule(3, "gone"));
@@ -59,14 +59,18 @@ fn events_of_a_removed_rule_are_resolved_with_an_entry_each_and_its_windows_go()
 
     place.clock.advance(Duration::from_secs(5));
     let update = RuleUpdate { known: vec![known("stays", "stays")], removed: vec![RuleName::new("gone")], ..RuleUpdate::default() };
-    let last = writer.commit(&Commit { rules: Some(update), ..Commit::default() }).unwrap();
-    assert_eq!(last, Seq(6));
+    // Once more changes nothing.
+    for update in [update.clone(), update] {
+        let last = writer.commit(&Commit { rules: Some(update), ..Commit::default() }).unwrap();
+        assert_eq!(last, Seq(6));
+    }
     let told = store.feed_after(Seq(4), 9).unwrap();
     assert_eq!(told.iter().map(|entry| entry.event.row.0).collect::<Vec<_>>(), [1, 2]);
-    for entry in &told {
+    // What nobody was told of as detected is not told as resolved: it stays hidden.
+    for (entry, state) in told.iter().zip([EventState::Resolved, EventState::Pending]) {
         assert_eq!((entry.kind, entry.at), (FeedKind::Transition, place.clock.now()));
         let head = &entry.event.head;
-        assert_eq!((head.state, head.reason), (EventState::Resolved, TransitionReason::RuleRemoved));
+        assert_eq!((head.state, head.reason), (state, TransitionReason::RuleRemoved));
         assert_eq!((head.published_count, head.life.due_at), (head.count, HealthyTime::NEVER));
         assert_eq!(store.get(entry.event.id).unwrap().as_ref(), Some(&entry.event));
     }
@@ -74,6 +78,17 @@ fn events_of_a_removed_rule_are_resolved_with_an_entry_each_and_its_windows_go()
     assert_eq!(store.get(event(4).id).unwrap().unwrap().head.state, EventState::Firing);
     let keys = [WindowKey([1; 16]), WindowKey([2; 16])];
     assert_eq!(writer.lookup_windows(&keys).unwrap(), [window(2, "stays")]);
+}
+
+#[test]
+fn a_rule_that_is_gone_is_known_while_it_has_events() {
+    let place = Place::new();
+    let (_, mut writer) = place.open();
+    writer.commit(&opening(&[of_rule(1, "gone")])).unwrap();
+    let gone = |name| KnownRule { gone: true, ..known(name, name) };
+    let update = RuleUpdate { known: vec![known("stays", "stays"), gone("gone"), gone("never-met")], ..RuleUpdate::default() };
+    writer.commit(&Commit { rules: Some(update), ..Commit::default() }).unwrap();
+    assert_eq!(writer.known_rules().unwrap(), [gone("gone"), known("stays", "stays")]);
 }
 
 #[test]

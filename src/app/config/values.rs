@@ -1,0 +1,224 @@
+//! Values that fit their type and still cannot work.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::{ByteSize, Span};
+
+use super::Config;
+
+/// Shorter waits end before anybody can answer.
+const SHORTEST_WAIT: Span = Span(Duration::from_millis(100));
+
+/// A smaller push holds no line.
+const SMALLEST_BODY: ByteSize = ByteSize(1 << 10);
+
+/// Anything shorter tells nothing of what happened.
+const SHORTEST_LINE: ByteSize = ByteSize(64);
+
+/// Places in a block are 32-bit numbers.
+const LARGEST_BLOCK: ByteSize = ByteSize(u32::MAX as u64);
+
+/// What an event may take on its way to subscribers. Clients of gRPC take messages of 4 MiB unless they are told otherwise.
+const LARGEST_EVENT: ByteSize = ByteSize(2 << 20);
+
+/// Why `${NAME}` may still stand in a value. YAML's quotes keep what is between them as it is, and a secret must not be the name of one.
+const QUOTED: &str = "${NAME} is expanded only in values without quotes";
+
+/// What is wrong with a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::app) struct Fault {
+    /// The setting, such as `collect.memory`.
+    pub(in crate::app) path: String,
+    /// What is wrong, beginning with the setting, and what to do.
+    pub(in crate::app) what: String,
+}
+
+/// Collects faults of settings that could be read.
+struct Check<'c> {
+    unread: &'c [String],
+    faults: Vec<Fault>,
+}
+
+/// Finds every fault. Settings in `unread` have their defaults because what the file says could not be read: what they are compared with
+/// is not at fault.
+pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
+    let mut check = Check { unread, faults: Vec::new() };
+    check.collect(config);
+    check.events(config);
+    check.lifecycle(config);
+    check.listeners(config);
+    check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
+    for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
+        check.least(path, age, Span::secs(1));
+    }
+    for (path, count) in [
+        ("group.storm.stride", config.group.storm.stride),
+        ("store.max_events", config.store.max_events),
+        ("store.max_feed_entries", config.store.max_feed_entries),
+        ("store.max_windows", config.store.max_windows),
+    ] {
+        check.least(path, count, 1);
+    }
+    match serde_json::to_value(config) {
+        Ok(values) => check.unexpanded(&values, String::new()),
+        Err(error) => check.fault("", error.to_string()),
+    }
+    // Secrets do not show in what is serialised.
+    for (at, key) in config.serve.auth.keys.iter().enumerate() {
+        if key.key.as_ref().is_some_and(|secret| secret.expose().contains("${")) {
+            let path = format!("serve.auth.keys[{at}].key");
+            check.fault(&path, format!("{path}: the key of {:?} holds a ${{ that was not expanded: {QUOTED}", key.name));
+        }
+    }
+    check.faults
+}
+
+/// True when what the file says of this setting, of one in it or of what it is in could not be read.
+pub(super) fn is_unread(unread: &[String], path: &str) -> bool {
+    let holds = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    unread.iter().any(|unread| holds(unread, path) || holds(path, unread))
+}
+
+impl Check<'_> {
+    fn fault(&mut self, path: &str, what: String) {
+        self.faults.push(Fault { path: path.to_owned(), what });
+    }
+
+    fn least<T: PartialOrd + Display>(&mut self, path: &str, value: T, least: T) {
+        if value < least {
+            self.fault(path, format!("{path} ({value}) is too small to work: write {least} or more"));
+        }
+    }
+
+    fn collect(&mut self, config: &Config) {
+        let collect = &config.collect;
+        for (path, size) in
+            [("collect.memory", collect.memory), ("collect.max_body", collect.max_body), ("collect.max_inflated", collect.max_inflated)]
+        {
+            self.least(path, size, SMALLEST_BODY);
+        }
+        self.least("collect.max_line", collect.max_line, SHORTEST_LINE);
+        self.least("collect.max_ratio", collect.max_ratio, 1);
+        for (path, wait) in [("collect.answer_timeout", collect.answer_timeout), ("collect.body_timeout", collect.body_timeout)] {
+            self.least(path, wait, SHORTEST_WAIT);
+        }
+        let known = ["collect.memory", "collect.max_body"].iter().all(|path| !is_unread(self.unread, path));
+        if known && collect.max_body > collect.memory && collect.memory >= SMALLEST_BODY {
+            let (body, memory) = (collect.max_body, collect.memory);
+            let what = format!(
+                "collect.max_body ({body}) is larger than collect.memory ({memory}): raise collect.memory or lower collect.max_body"
+            );
+            self.fault("collect.max_body", what);
+        }
+        if collect.max_inflated > LARGEST_BLOCK {
+            self.fault(
+                "collect.max_inflated",
+                format!("collect.max_inflated ({}) is over 4GiB: write less than 4GiB", collect.max_inflated),
+            );
+        }
+    }
+
+    fn events(&mut self, config: &Config) {
+        let group = &config.group;
+        let labels = group.max_label_name.0.saturating_add(group.max_label_value.0).saturating_mul(group.max_labels as u64);
+        let largest = ByteSize(labels.saturating_add(group.max_message.0));
+        if largest > LARGEST_EVENT {
+            self.fault(
+                "group",
+                format!(
+                    "group.max_message and group.max_labels with their names and values allow an event of {largest}, and subscribers take \
+                     updates of 4MiB at most: lower them to {LARGEST_EVENT} together"
+                ),
+            );
+        }
+    }
+
+    fn lifecycle(&mut self, config: &Config) {
+        let life = &config.group.lifecycle;
+        let known = ["group.lifecycle.quiet_after", "group.lifecycle.resolve_after"].iter().all(|path| !is_unread(self.unread, path));
+        if known && life.resolve_after < life.quiet_after {
+            let (resolve, quiet) = (life.resolve_after, life.quiet_after);
+            let what = format!(
+                "group.lifecycle.resolve_after ({resolve}) is under group.lifecycle.quiet_after ({quiet}): an event is quiet before it is \
+                 resolved, so raise group.lifecycle.resolve_after or lower group.lifecycle.quiet_after"
+            );
+            self.fault("group.lifecycle.resolve_after", what);
+        }
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        let serve = &config.serve;
+        for (name, listener) in [("serve.ingest", &serve.ingest), ("serve.api", &serve.api)] {
+            self.least(&format!("{name}.max_connections"), listener.max_connections, 1);
+            self.least(&format!("{name}.header_timeout"), listener.header_timeout, SHORTEST_WAIT);
+            self.least(&format!("{name}.idle_timeout"), listener.idle_timeout, SHORTEST_WAIT);
+        }
+        self.least("serve.requests.timeout", serve.requests.timeout, SHORTEST_WAIT);
+        let (ingest, api) = (serve.ingest_address(), serve.api_address());
+        let known = ["serve.ingest.address", "serve.api.address", "web.listen"].iter().all(|path| !is_unread(self.unread, path));
+        if known && overlap(ingest, api) {
+            let what = format!("serve.api.address {api} is taken by serve.ingest.address {ingest}: give one of them another port");
+            self.fault("serve.api.address", what);
+        }
+    }
+
+    /// Names every text in which a `${` is left.
+    fn unexpanded(&mut self, value: &serde_json::Value, path: String) {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match value {
+            serde_json::Value::String(text) if text.contains("${") => {
+                self.fault(&path, format!("{path}: {text:?} was not expanded: {QUOTED}"));
+            }
+            serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| self.unexpanded(value, below(name))),
+            serde_json::Value::Array(items) => {
+                items.iter().enumerate().for_each(|(at, item)| self.unexpanded(item, format!("{path}[{at}]")));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Two sockets cannot listen on one port of one address. Port 0 is another one for each.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_ip = a.ip() == b.ip() || same_family && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() != 0 && a.port() == b.port() && same_ip
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_overlap_on_one_port_of_one_address_or_of_all() {
+        let cases = [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("[::1]:80", "[::]:80", true),
+            ("[::1]:80", "0.0.0.0:80", false),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(overlap(a.parse().expect("an address"), b.parse().expect("an address")), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_or_around_an_unread_setting_is_unread() {
+        let unread = ["serve.auth.keys[0]".to_owned(), "collect".to_owned()];
+        for (path, expected) in [
+            ("serve.auth.keys[0].key", true),
+            ("serve.auth", true),
+            ("serve.authors", false),
+            ("serve.auth.keys[1]", false),
+            ("collect.memory", true),
+            ("rules", false),
+        ] {
+            assert_eq!(is_unread(&unread, path), expected, "{path}");
+        }
+    }
+}

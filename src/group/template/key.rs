@@ -1,0 +1,409 @@
+//! From a message to the key of its group: what varies becomes a [`HOLE`], all else stays.
+//!
+//! One pass. A token is a run between blanks and the marks `= : , ; ( ) [ ] { } < > " ' |`. It varies when it has a digit, or is a path, an
+//! address, a truth value behind `=` or `:`, a long run of hexadecimal letters, or names a time. Values in a row are one value, because lists
+//! differ in length. A unit belongs to its number, and a pair of brackets with nothing in it lacks a value.
+
+use crate::group::mask::time;
+
+/// Stands for a value that varies. No control character of a line gets into a key, so it cannot be mistaken.
+pub(super) const HOLE: u8 = 0;
+
+/// Longest key in bytes. Messages that differ only behind it are of one group.
+pub(super) const LONGEST_KEY: usize = 1 << 10;
+
+/// Hexadecimal letters alone are a word when there are fewer.
+const SHORTEST_HEX: usize = 8;
+
+/// Hexadecimal groups that are taken together, so that a line of nothing else is not read again from each of them.
+const MOST_HEX_GROUPS: usize = 32;
+
+const DIGIT: u8 = 1;
+/// `a` to `f`, of either case.
+const HEX: u8 = 2;
+/// All other bytes of tokens that need no closer look.
+const PLAIN: u8 = 4;
+const SLASH: u8 = 8;
+const DOT: u8 = 16;
+/// `@` and `\`
+const ODD: u8 = 32;
+const BLANK: u8 = 64;
+const MARK: u8 = 128;
+
+const CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'a'..=b'f' | b'A'..=b'F' => HEX,
+            b'/' => SLASH,
+            b'.' => DOT,
+            b'@' | b'\\' => ODD,
+            0..=b' ' | 0x7f => BLANK,
+            b'=' | b':' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'"' | b'\'' | b'|' => MARK,
+            _ => PLAIN,
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// Units that stand behind a number and a blank.
+const UNITS: [&[u8]; 36] = [
+    b"B", b"KB", b"kB", b"MB", b"GB", b"TB", b"KiB", b"MiB", b"GiB", b"TiB", b"K", b"M", b"G", b"kb", b"mb", b"gb", b"bit", b"kbps",
+    b"Mbps", b"Gbps", b"KB/s", b"MB/s", b"ns", b"us", b"ms", b"s", b"sec", b"secs", b"msec", b"min", b"mins", b"hrs", b"%", b"Hz", b"MHz",
+    b"GHz",
+];
+
+/// Last labels of host names that are not the first word of a package as well.
+const TOP_LABELS: [&[u8]; 13] =
+    [b"com", b"net", b"org", b"edu", b"gov", b"mil", b"info", b"biz", b"local", b"internal", b"lan", b"localdomain", b"arpa"];
+
+/// Labels under which countries give out names: `example.co.uk`.
+const SECOND_LABELS: [&[u8]; 9] = [b"com", b"co", b"edu", b"org", b"net", b"gov", b"ac", b"or", b"ne"];
+
+/// What `=` and `:` may assign besides names and numbers.
+const TRUTHS: [&[u8]; 8] = [b"true", b"false", b"null", b"nil", b"None", b"True", b"False", b"NULL"];
+
+/// What switches are set to. These are prepositions and answers, too, so what follows must end the value.
+const SWITCHES: [&[u8]; 4] = [b"on", b"off", b"yes", b"no"];
+
+/// `for user root`: behind a preposition and the name of a kind of thing stands which one it is.
+const PREPOSITIONS: [&[u8]; 10] = [b"for", b"by", b"of", b"from", b"to", b"on", b"as", b"at", b"with", b"in"];
+const THINGS: [&[u8]; 8] = [b"user", b"username", b"account", b"host", b"hostname", b"node", b"client", b"group"];
+
+/// Writes the key of a message into `out`, which is cleared first. The same bytes always give the same key.
+pub(super) fn key(message: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let mut keyer = Keyer { text: message, at: 0, blank: false, words: [(0, 0); 2], out };
+    keyer.run();
+    let end = out.len() - out.iter().rev().take_while(|b| **b == b' ').count();
+    out.truncate(end.min(LONGEST_KEY));
+}
+
+struct Keyer<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// A blank was read and is not written yet.
+    blank: bool,
+    /// Where in `out` the last two words are, if only blanks stand behind them.
+    words: [(usize, usize); 2],
+    out: &'a mut Vec<u8>,
+}
+
+fn class(byte: u8) -> u8 {
+    CLASSES[byte as usize]
+}
+
+impl Keyer<'_> {
+    fn run(&mut self) {
+        while self.at < self.text.len() && self.out.len() < LONGEST_KEY {
+            let byte = self.text[self.at];
+            match class(byte) {
+                BLANK => {
+                    self.blank = true;
+                    self.at += 1;
+                }
+                MARK => self.mark(byte),
+                _ => self.token(),
+            }
+        }
+    }
+
+    fn write_blank(&mut self) {
+        if self.blank {
+            self.blank = false;
+            if !self.out.is_empty() {
+                self.out.push(b' ');
+            }
+        }
+    }
+
+    fn mark(&mut self, mark: u8) {
+        self.at += 1;
+        self.words = [(0, 0); 2];
+        let next = self.text.get(self.at).copied().unwrap_or(0);
+        if matches!(mark, b'<' | b'>') && next.is_ascii_digit() && (self.blank || self.out.is_empty()) {
+            // `<1 sec`: a bound is a value, too.
+            return;
+        }
+        if is_closing(mark) && self.lacks_a_value(mark) {
+            self.out.push(HOLE);
+        }
+        self.write_blank();
+        self.out.push(mark);
+    }
+
+    /// The last bytes written open a pair of brackets that stands by itself, and `mark` closes it.
+    fn lacks_a_value(&self, mark: u8) -> bool {
+        let pair = matches!((self.out.last(), mark), (Some(b'('), b')') | (Some(b'['), b']') | (Some(b'{'), b'}') | (Some(b'<'), b'>'));
+        pair && self.out.len().checked_sub(2).is_none_or(|before| matches!(self.out[before], b' ' | HOLE))
+    }
+
+    fn token(&mut self) {
+        let start = self.at;
+        let mut seen = 0;
+        let mut end = start;
+        while end < self.text.len() {
+            let class = class(self.text[end]);
+            if class & (BLANK | MARK) != 0 {
+                break;
+            }
+            seen |= class;
+            end += 1;
+        }
+        self.at = end;
+        if end - start <= 4
+            && seen & !(DIGIT | HEX) == 0
+            && self.text.get(end) == Some(&b':')
+            && let Some(end) = self.hexadecimal_groups(start)
+        {
+            self.at = end;
+            return self.hole();
+        }
+        let token = &self.text[start..end];
+        if seen & (DIGIT | DOT) == DOT && memchr::memchr(b'.', token) == Some(token.len() - 1) {
+            // The end of a sentence.
+            seen &= !DOT;
+        }
+        if seen & DIGIT != 0 {
+            self.unit(token);
+            self.hole();
+        } else if seen & !(PLAIN | HEX) == 0 {
+            self.word(start, end, seen);
+        } else if self.varies(token, seen) {
+            self.hole();
+        } else {
+            self.constant(start, end);
+        }
+    }
+
+    /// A token of letters.
+    fn word(&mut self, start: usize, end: usize, seen: u8) {
+        let token = &self.text[start..end];
+        if seen == HEX && token.len() >= SHORTEST_HEX {
+            return self.hole();
+        }
+        if token.len() == 3
+            && token[0].is_ascii_uppercase()
+            && let Some(end) = time::named(self.text, start)
+        {
+            self.at = end;
+            return self.hole();
+        }
+        if matches!(token.len(), 3..=5) && TRUTHS.contains(&token) && matches!(without_blanks(self.out).last(), Some(b'=' | b':')) {
+            return self.hole();
+        }
+        if token.len() <= 3 && SWITCHES.contains(&token) && self.is_switch(end) {
+            return self.hole();
+        }
+        let [(a, b), (c, d)] = self.words;
+        if b > a
+            && d > c
+            && THINGS.iter().any(|thing| thing.eq_ignore_ascii_case(&self.out[c..d]))
+            && PREPOSITIONS.contains(&&self.out[a..b])
+            && seen & PLAIN != 0
+        {
+            return self.hole();
+        }
+        self.constant(start, end);
+    }
+
+    /// Whether a word that ends here is the setting of a switch: assigned or in brackets, alone or in a list of such words.
+    fn is_switch(&self, end: usize) -> bool {
+        let before = without_blanks(self.out).last();
+        if !matches!(before, Some(b'=' | b':' | b'(' | b'[' | b',' | &HOLE)) {
+            return false;
+        }
+        let rest = self.text[end..].trim_ascii_start();
+        let word = &rest[..rest.iter().take(4).take_while(|b| b.is_ascii_lowercase()).count()];
+        matches!(rest.first(), None | Some(b')' | b']' | b',' | b';')) || SWITCHES.contains(&word)
+    }
+
+    fn constant(&mut self, start: usize, end: usize) {
+        self.write_blank();
+        let from = self.out.len();
+        let room = (LONGEST_KEY + 1).saturating_sub(from);
+        self.out.extend_from_slice(&self.text[start..end.min(start + room)]);
+        self.words = [self.words[1], (from, self.out.len())];
+    }
+
+    /// A token without digits that has a slash, a dot, a backslash or an `@`.
+    fn varies(&self, token: &[u8], seen: u8) -> bool {
+        let count = |byte: u8| token.iter().filter(|b| **b == byte).count();
+        if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || seen & DOT != 0 || count(b'/') >= 2) {
+            return true;
+        }
+        if seen & ODD != 0 {
+            let address = token.contains(&b'@') && !matches!((token.first(), token.last()), (Some(b'@'), _) | (_, Some(b'@')));
+            if address || count(b'\\') >= 2 || (token[0] == b'\\' && token.len() > 2) {
+                return true;
+            }
+        }
+        seen & DOT != 0 && self.is_host(token)
+    }
+
+    /// Behind hexadecimal groups that are joined by colons: addresses of networks and devices, and clock times.
+    fn hexadecimal_groups(&self, start: usize) -> Option<usize> {
+        let (mut at, mut groups, mut seen) = (start, 0, 0);
+        while groups < MOST_HEX_GROUPS {
+            let group = at;
+            while at < self.text.len() && class(self.text[at]) & (DIGIT | HEX) != 0 {
+                seen |= class(self.text[at]);
+                at += 1;
+            }
+            if at == group || at - group > 4 {
+                return None;
+            }
+            groups += 1;
+            let joint = usize::from(self.text.get(at) == Some(&b':'));
+            let joint = joint + usize::from(joint == 1 && self.text.get(at + 1) == Some(&b':'));
+            let next = self.text.get(at + joint).copied().unwrap_or(0);
+            if joint == 0 || class(next) & (DIGIT | HEX) == 0 {
+                let ends = self.text.get(at).is_none_or(|b| class(*b) & (BLANK | MARK) != 0);
+                return (groups >= 3 && seen & DIGIT != 0 && ends).then_some(at);
+            }
+            at += joint;
+        }
+        None
+    }
+
+    /// A name with a well-known last label that is no package, one with a port or line number behind it, or any dotted value of a `key=`.
+    fn is_host(&self, token: &[u8]) -> bool {
+        let name = token.trim_ascii();
+        let name = &name[..name.len() - name.iter().rev().take_while(|b| **b == b'.').count()];
+        let Some(last) = memchr::memrchr(b'.', name) else { return false };
+        let first = memchr::memchr(b'.', name).unwrap_or(0);
+        if first == 0 {
+            return false;
+        }
+        let is_value = !self.blank && self.out.last() == Some(&b'=');
+        let has_number = self.text.get(self.at) == Some(&b':') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_digit);
+        let second = memchr::memrchr(b'.', &name[..last]).map_or(0, |dot| dot + 1);
+        let of_a_country = name.len() - last == 3 && second > 0 && SECOND_LABELS.contains(&&name[second..last]);
+        is_value
+            || has_number
+            || of_a_country
+            || name.starts_with(b"www.")
+            || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
+    }
+
+    /// Steps over the unit of a number.
+    fn unit(&mut self, token: &[u8]) {
+        if self.text.get(self.at) != Some(&b' ') || !token.iter().all(|b| b.is_ascii_digit() || b"+-.".contains(b)) {
+            return;
+        }
+        let rest = &self.text[self.at + 1..];
+        let length = rest.iter().take(6).take_while(|b| class(**b) & (BLANK | MARK) == 0).count();
+        let unit = &rest[..length];
+        let unit = unit.strip_suffix(b".").unwrap_or(unit);
+        if UNITS.contains(&unit) {
+            self.at += 1 + unit.len();
+        }
+    }
+
+    /// Writes a hole, unless one stands right before it or with nothing but a joint between.
+    fn hole(&mut self) {
+        self.words = [(0, 0); 2];
+        let written = without_blanks(self.out);
+        if written.last() == Some(&HOLE) {
+            self.out.truncate(written.len());
+            self.blank = false;
+            return;
+        }
+        if let Some((b':' | b',' | b'-', before)) = written.split_last() {
+            let before = without_blanks(before);
+            if before.last() == Some(&HOLE) {
+                self.out.truncate(before.len());
+                self.blank = false;
+                return;
+            }
+        }
+        if matches!(self.out.last(), Some(b'(' | b'[' | b'{')) {
+            // Numbers are often set flush right: `[   0.5]`.
+            self.blank = false;
+        }
+        self.write_blank();
+        self.out.push(HOLE);
+    }
+}
+
+fn is_closing(mark: u8) -> bool {
+    matches!(mark, b')' | b']' | b'}' | b'>')
+}
+
+fn without_blanks(text: &[u8]) -> &[u8] {
+    &text[..text.len() - text.iter().rev().take_while(|b| **b == b' ').count()]
+}
+
+/// The words of a key that may turn out to vary: where they begin and end.
+pub(super) fn words_of(key: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < key.len() {
+            let start = at;
+            while at < key.len() && class(key[at]) & (BLANK | MARK) == 0 {
+                at += 1;
+            }
+            if at > start && (key[start].is_ascii_alphabetic() || key[start] >= 0x80 || key[start] == b'_') {
+                return Some((start, at));
+            }
+            at += usize::from(at == start);
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(message: &str) -> String {
+        let mut out = Vec::new();
+        key(message.as_bytes(), &mut out);
+        String::from_utf8_lossy(&out).replace('\0', "<*>")
+    }
+
+    #[test]
+    fn what_varies_becomes_a_hole() {
+        for (message, expected) in [
+            ("Received block blk_-12 of size 67 from /10.0.0.1", "Received block <*> of size <*> from <*>"),
+            ("src: /10.0.0.1:5 dest: /10.0.0.2:6", "src: <*> dest: <*>"),
+            ("a  list 1 2 3,4 : 5", "a list <*>"),
+            ("connection from 1.2.3.4 () at Fri Jul  1 07:57:30 2005", "connection from <*> (<*>) at <*>"),
+            ("connection from 1.2.3.4 (a.example.net) at Fri Jul  1 07:57:30 2005", "connection from <*> (<*>) at <*>"),
+            ("size 93.0 B, free 317.1 KB)", "size <*>, free <*>)"),
+            ("lifetime <1 sec", "lifetime <*>"),
+            ("lifetime 00:02", "lifetime <*>"),
+            ("init() ok /etc/a/b.properties", "init() ok <*>"),
+            ("java.net.NoRouteToHostException: No route", "java.net.NoRouteToHostException: No route"),
+            ("rhost=a.b.c user=root", "rhost=<*> user=root"),
+            ("session closed for user news", "session closed for user <*>"),
+            ("Started Session 7 of User bob.", "Started Session <*> of User <*>"),
+            ("C:\\Windows\\System", "C:<*>"),
+            ("to hdfs://a:1/b", "to hdfs:<*>"),
+            ("mail to bob@example.com ok", "mail to <*> ok"),
+            ("read/write on I/O", "read/write on I/O"),
+            ("bssid 5c:50:ab:36:bc:03, fe80::ab:c1", "bssid <*>"),
+            ("PSU status ( on off ), light: on", "PSU status (<*> ), light: <*>"),
+            ("up 5 on host (no route)", "up <*> on host (no route)"),
+            ("ready=true, old: null, is false", "ready=<*>, old: <*>, is false"),
+            ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
+            ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
+            ("deadbeef bad", "<*> bad"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn words_are_found_between_marks_and_holes() {
+        let key = b"user=root at \0 (x) _a";
+        let words: Vec<&str> = words_of(key).map(|(a, b)| std::str::from_utf8(&key[a..b]).expect("ASCII")).collect();
+        assert_eq!(words, ["user", "root", "at", "x", "_a"]);
+    }
+}
