@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
-use crate::model::{EventWrite, Generation};
+use crate::model::{EventWrite, Generation, Moment};
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::metrics::{Metrics, Scanned};
+use super::quiet::QuietClock;
 use super::rule_history::RuleHistory;
 
 /// Batches that may wait for the commit in progress. Each holds its lease, so memory is bounded by the budget and not by this number; it
@@ -32,6 +33,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Longest time without a look at the feed's trailing counts.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Events that go on to their next state in one commit: one more step follows at once, but whoever waits comes first.
+const MOST_LAPSED: usize = 200;
 
 /// The hits of one batch, and who waits for them.
 pub(super) struct Effects {
@@ -62,6 +66,8 @@ pub(super) struct CommitLoop {
     pub(super) rules: RuleHistory,
     /// Retention has not finished: it goes on behind the next commit, or at once.
     pub(super) more_to_remove: bool,
+    /// The clock of deadlines.
+    pub(super) quiet: QuietClock,
 }
 
 /// What one commit will settle.
@@ -79,18 +85,20 @@ impl CommitLoop {
     pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), StoreError> {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         loop {
-            let pause = if self.more_to_remove { Duration::ZERO } else { TICK };
+            let pause = if self.more_to_remove { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
             self.step(&mut waiting).await?;
             if taken == Ok(0) {
                 return Ok(());
             }
+            self.lapse().await?;
             self.keep_house().await?;
         }
     }
 
     /// Absorbs what has arrived, commits it, and tells those who wait.
     async fn step(&mut self, waiting: &mut Vec<Work>) -> Result<(), StoreError> {
+        self.quiet.look(self.clock.now(), self.readiness.obstacles().is_empty());
         let mut settling = Settling::default();
         for work in waiting.drain(..) {
             match work {
@@ -133,7 +141,7 @@ impl CommitLoop {
                 self.grouper.hydrate_for_births(&births, &live, others);
             }
         }
-        self.grouper.absorb(&effects.sightings, self.clock.now());
+        self.grouper.absorb(&effects.sightings, self.now());
         Ok(())
     }
 
@@ -149,9 +157,11 @@ impl CommitLoop {
         let rules = rules.or_else(|| self.rules.closing(oldest?));
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
-        let commit = Commit { changes, requests, rules };
+        let mut commit = Commit { changes, requests, rules, healthy: None };
+        commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
+            self.quiet.committed(commit.healthy, !commit.changes.events.is_empty());
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
             self.metrics.grouped(self.grouper.take_counts());
@@ -176,6 +186,29 @@ impl CommitLoop {
             done.send(known).ok();
         }
         Ok(())
+    }
+
+    /// Events that were not hit for their time go on to their next state.
+    async fn lapse(&mut self) -> Result<(), StoreError> {
+        if !self.quiet.sweeps() {
+            return Ok(());
+        }
+        let now = self.now();
+        let heads = self.until_it_works(|writer| writer.lapsed(now.healthy, MOST_LAPSED)).await?;
+        let all = heads.len() < MOST_LAPSED;
+        if !heads.is_empty() {
+            self.grouper.lapse(heads, now);
+            self.finish(Settling::default(), None).await?;
+        }
+        if all {
+            let next = self.until_it_works(Writer::next_lapse).await?;
+            self.quiet.swept(next);
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment { clock: self.clock.now(), healthy: self.quiet.healthy() }
     }
 
     /// Forgets what is in memory and begins anew with what the store holds.
@@ -206,7 +239,13 @@ impl CommitLoop {
         let mut pause = RETRY.0;
         loop {
             match act(&mut self.writer) {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    if unready.is_some() {
+                        // Nobody could be heard meanwhile.
+                        self.quiet.look(self.clock.now(), false);
+                    }
+                    return Ok(done);
+                }
                 Err(error) if error.is_transient() && !self.shutdown.has_begun() => {
                     self.metrics.commit_retried();
                     if unready.is_none() {

@@ -51,7 +51,7 @@ impl Bench {
         block.push(Line { start: 0, end: line.len() as u32, stream, at: now });
         let mut hits = Vec::new();
         detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
-        assert_eq!(hits.len(), 1, "{line}");
+        assert!(!hits.is_empty(), "{line}");
         let config = GroupConfig::default();
         let context = SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names };
         let tenant = TenantId::parse("fake").expect("a tenant");
@@ -66,21 +66,7 @@ impl Bench {
     /// Does all the work, and gives what the feed then says.
     async fn run(self) -> Vec<FeedEntry> {
         let folder = tempfile::tempdir().expect("a folder");
-        let registry = Registry::new(&TelemetryConfig::default());
-        let clock = Clock::system();
-        let (store, writer) = open(&folder.path().join("events.db"), &clock, &registry);
-        let mut writer = writer;
-        writer.commit(&Commit { rules: Some(self.first.clone()), ..Commit::default() }).expect("a healthy disk");
-        let commits = CommitLoop {
-            grouper: Grouper::new(&GroupConfig::default(), writer.next_row().expect("a healthy disk")),
-            writer,
-            clock,
-            readiness: Readiness::default(),
-            shutdown: Shutdown::default(),
-            metrics: Arc::new(Metrics::register(&registry)),
-            rules: RuleHistory::new(Generation(1), self.first),
-            more_to_remove: false,
-        };
+        let (store, commits) = commit_loop(&folder.path().join("events.db"), &Clock::system(), &StoreConfig::default(), self.first);
         let (sender, receiver) = mpsc::channel(64);
         for work in self.work {
             sender.try_send(work).expect("room for all");
@@ -94,8 +80,25 @@ impl Bench {
     }
 }
 
-fn open(path: &std::path::Path, clock: &Clock, registry: &Registry) -> (Store, Writer) {
-    store::open(path, &StoreConfig::default(), clock.clone(), store::Metrics::register(registry.recorder())).expect("a new store")
+/// A loop over the store in this file, which begins with these rules.
+fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, first: RuleUpdate) -> (Store, CommitLoop) {
+    let registry = Registry::new(&TelemetryConfig::default());
+    let (store, mut writer) =
+        store::open(path, config, clock.clone(), store::Metrics::register(registry.recorder())).expect("a healthy store");
+    writer.commit(&Commit { rules: Some(first.clone()), ..Commit::default() }).expect("a healthy disk");
+    let group = GroupConfig::default();
+    let commits = CommitLoop {
+        grouper: Grouper::new(&group, writer.next_row().expect("a healthy disk")),
+        quiet: QuietClock::new(writer.healthy().expect("a healthy disk"), clock.now(), &group.lifecycle),
+        writer,
+        clock: clock.clone(),
+        readiness: Readiness::default(),
+        shutdown: Shutdown::default(),
+        metrics: Arc::new(Metrics::register(&registry)),
+        rules: RuleHistory::new(Generation(1), first),
+        more_to_remove: false,
+    };
+    (store, commits)
 }
 
 /// Rule, state and reason of an entry.
@@ -141,3 +144,6 @@ async fn a_batch_in_flight_does_not_touch_the_events_of_a_rule_that_has_its_rule
     rules.sort_unstable();
     assert_eq!(rules, [("apple", "b"), ("pear", "a")]);
 }
+
+#[path = "lapse_tests.rs"]
+mod lapses;

@@ -8,6 +8,7 @@ mod config;
 mod legacy;
 mod metrics;
 mod pipeline;
+mod quiet;
 mod reload;
 mod rule_history;
 mod rulebook;

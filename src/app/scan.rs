@@ -16,7 +16,10 @@ use crate::collect::files::{
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
 use crate::group::{GroupConfig, Grouper, SightScratch};
-use crate::model::{Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, Hit, Line, Stream, Timestamp, WindowKey, WindowState};
+use crate::model::{
+    Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, HealthyTime, Hit, Line, Moment, Stream, Timestamp, WindowKey,
+    WindowState,
+};
 
 use super::rulebook::Rulebook;
 
@@ -197,7 +200,8 @@ impl<'b> Scanner<'b> {
         rows.extend(self.grouper.hydrate(heads, windows));
         let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
         self.grouper.hydrate(waiting, Vec::new());
-        self.grouper.absorb(&sightings, newest);
+        // Nothing lapses in a scan.
+        self.grouper.absorb(&sightings, Moment { clock: newest, healthy: HealthyTime::default() });
         let changes = self.grouper.finish(newest);
         for write in changes.events {
             self.keep(write);
@@ -212,7 +216,7 @@ impl<'b> Scanner<'b> {
                 self.events.insert(event.fingerprint, *event);
             }
             EventWrite::Open(event) => self.totals.unlisted += event.head.count,
-            EventWrite::Update(head) => self.update(head),
+            EventWrite::Update(head) | EventWrite::Unhit(head) => self.update(head),
         }
     }
 

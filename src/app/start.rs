@@ -26,6 +26,7 @@ use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::metrics::Metrics;
 use super::pipeline::{Pipeline, ScratchPool};
+use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
 use super::running::App;
@@ -123,6 +124,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     }
     let (names, update) = reload::follow(&writer.known_rules()?, prepared.detector.rules());
     writer.commit(&store::Commit { rules: Some(update.clone()), ..store::Commit::default() })?;
+    let healthy = writer.healthy()?;
     // However small the store is, no workload fills more than a tenth of it.
     let tenth = (config.store.max_events / 10).max(1);
     let group = GroupConfig { max_events_per_workload: config.group.max_events_per_workload.min(tenth), ..config.group.clone() };
@@ -152,6 +154,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         rules: RuleHistory::new(Generation(1), update.clone()),
         more_to_remove: false,
+        quiet: QuietClock::new(healthy, clock.now(), &config.group.lifecycle),
     };
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
         let shutdown = shutdown.clone();

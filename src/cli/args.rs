@@ -155,7 +155,7 @@ pub(super) struct EventsArgs {
     ///
     /// As JSON, each line is an event as `GET /api/errors` lists it. With --follow each line is a change, {"seq": its place in the feed,
     /// "type": what happened, "at": when, "error": the event as it was then}, where "type" is error.detected, error.reappeared,
-    /// error.resolved, error.pending or error.counted.
+    /// error.resumed, error.quiet, error.resolved, error.pending or error.counted.
     #[arg(long, value_enum, default_value_t = EventFormat::Text)]
     pub(super) format: EventFormat,
 }

@@ -20,7 +20,7 @@ pub struct GroupConfig {
     /// Most events of one rule at one workload. The hits of further unlike lines count in one event for the rest, so that a workload whose
     /// every line differs does not crowd all others out of the store. Of a store with room for fewer than ten times as many events, a tenth.
     pub max_events_per_workload: u64,
-    /// Events whose heads stay in memory, at about 250 bytes each. Others are read from the store when they are hit again.
+    /// Events whose heads stay in memory, at about 320 bytes each. Others are read from the store when they are hit again.
     pub max_events_in_memory: usize,
     /// Windows that stay in memory, at up to 2 KiB each. Others are read from the store when they are hit again.
     pub max_windows_in_memory: usize,
@@ -30,6 +30,8 @@ pub struct GroupConfig {
     pub late: Span,
     /// When counting takes over from grouping.
     pub storm: StormConfig,
+    /// When an event is over, and when its coming back is noise.
+    pub lifecycle: LifecycleConfig,
 }
 
 /// When a rule that meets everything in a stream degrades to counting.
@@ -46,6 +48,22 @@ pub struct StormConfig {
     pub max_streams: usize,
 }
 
+/// When an event is over, and when its coming back is noise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleConfig {
+    /// A firing event that is not hit for this long, and for its rule's window, is quiet. Only time in which the program was ready counts.
+    pub quiet_after: Span,
+    /// An event that is not hit for this long is resolved; with a rule's window over `quiet_after`, that much later. At least `quiet_after`.
+    pub resolve_after: Span,
+    /// An event that breaks out for the third time within this is flapping.
+    pub flap_window: Span,
+    /// One that has done so three times within `flap_window` is chronic, and not told of again, until it was away for this long.
+    pub chronic_gap: Span,
+    /// Errors of a workload that is being rolled out are expected for this long.
+    pub rollout_grace: Span,
+}
+
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
@@ -58,13 +76,14 @@ impl Default for GroupConfig {
             max_label_value: ByteSize(2048),
             // A tenth of what the store keeps by default, and far more than anybody reads of one workload.
             max_events_per_workload: 1_000,
-            // About 25 MB when full.
+            // About 32 MB when full.
             max_events_in_memory: 100_000,
             // About 40 MB when every one of them has a hit in every bucket.
             max_windows_in_memory: 20_000,
             count_update_interval: Span::secs(10),
             late: Span::secs(10 * 60),
             storm: StormConfig::default(),
+            lifecycle: LifecycleConfig::default(),
         }
     }
 }
@@ -77,6 +96,22 @@ impl Default for StormConfig {
             window: Span::secs(10),
             stride: 1_000,
             max_streams: 10_000,
+        }
+    }
+}
+
+impl Default for LifecycleConfig {
+    fn default() -> Self {
+        Self {
+            // The usual window of a rule, and longer than most pauses between two tries of a program that retries.
+            quiet_after: Span::secs(5 * 60),
+            // As long as contracts C.3 reopen an incident instead of making a new one.
+            resolve_after: Span::secs(30 * 60),
+            // Both as contracts C.3 have them.
+            flap_window: Span::secs(6 * 3_600),
+            chronic_gap: Span::secs(2 * 3_600),
+            // After so long Kubernetes itself calls a rollout failed (progressDeadlineSeconds).
+            rollout_grace: Span::secs(10 * 60),
         }
     }
 }

@@ -1,43 +1,46 @@
 //! The half of grouping that runs in the commit loop: sightings become events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Priority,
+    Changes, EventHead, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment,
     RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
-use crate::rules::Rule;
+use crate::rules::{CountBy, Rule};
 
+use super::birth;
 use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
+use super::exchange::{Missing, Touched};
+use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
+use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
-/// Spreads row numbers over the bits of an event's name.
-const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
-
 /// Folds sightings into events and says what has to be written.
 ///
 /// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
-/// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`].
+/// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`]. Now and then, for
+/// events whose time has come, [`Grouper::lapse`].
 ///
 /// INVARIANT: what is in memory is what the store holds once all changes handed out are applied. So memory may forget whatever it likes
 /// after a commit. When changes are lost for good, the grouper is thrown away and made anew from the store.
 #[derive(Debug)]
 pub struct Grouper {
     config: GroupConfig,
+    lifecycle: Lifecycle,
+    rollouts: Rollouts,
     next_row: EventRow,
     generation: Generation,
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
     crowds: Crowds,
-    /// Events in memory that are pending.
-    pending: HashMap<EventRow, Fingerprint>,
+    /// Events in memory that hits of others can make fire.
+    waiting: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
@@ -53,40 +56,18 @@ pub struct GroupCounts {
     pub folded: u64,
 }
 
-/// What the store has to be asked for before [`Grouper::absorb`]. Keys that it does not know are new.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Missing {
-    /// Events by fingerprint.
-    pub fingerprints: Vec<Fingerprint>,
-    /// Windows.
-    pub windows: Vec<WindowKey>,
-    /// Events by row: they wait for the threshold of a window.
-    pub rows: Vec<EventRow>,
-}
-
-/// What the next commit writes: at most one write for each event and window.
-#[derive(Debug, Default)]
-struct Touched {
-    /// In the order of the first touch.
-    events: Vec<Fingerprint>,
-    index: HashMap<Fingerprint, Touch>,
-    windows: Vec<WindowKey>,
-    window_set: HashSet<WindowKey>,
-}
-
-#[derive(Debug, Default)]
-struct Touch {
-    /// The event was born in this commit. Its head is filled in at the end.
-    opened: Option<Box<ErrorEvent>>,
-    feed: Option<FeedWrite>,
-}
-
-impl Missing {
-    /// True when everything is in memory.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fingerprints.is_empty() && self.windows.is_empty() && self.rows.is_empty()
-    }
+/// What a sighting means for the events of its window.
+struct Sighted<'s> {
+    sighting: &'s Sighting,
+    rule: &'s Rule,
+    /// `None` when all hits are too late for the window.
+    verdict: Option<Verdict>,
+    /// The threshold is reached.
+    fires: bool,
+    /// Scanned with the newest rules.
+    current: bool,
+    /// Expected, because the workload is being rolled out.
+    rollout: bool,
 }
 
 impl Grouper {
@@ -95,16 +76,23 @@ impl Grouper {
     pub fn new(config: &GroupConfig, next_row: EventRow) -> Self {
         Self {
             config: config.clone(),
+            lifecycle: Lifecycle(config.lifecycle.clone()),
+            rollouts: Rollouts::default(),
             next_row,
             generation: Generation::default(),
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
             crowds: Crowds::new(config.max_events_per_workload),
-            pending: HashMap::new(),
+            waiting: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
             counts: GroupCounts::default(),
         }
+    }
+
+    /// The rollouts in progress from here on.
+    pub fn set_rollouts(&mut self, rollouts: Rollouts) {
+        self.rollouts = rollouts;
     }
 
     /// What of a batch is not in memory.
@@ -121,7 +109,7 @@ impl Grouper {
             }
             match self.windows.peek(&sighting.window_key) {
                 None => missing.windows.push(sighting.window_key),
-                Some(window) => missing.rows.extend(window.pending.iter().filter(|row| !self.pending.contains_key(row))),
+                Some(window) => missing.rows.extend(window.pending.iter().filter(|row| !self.waiting.contains_key(row))),
             }
         }
         missing
@@ -134,14 +122,16 @@ impl Grouper {
     pub fn hydrate(&mut self, heads: Vec<EventHead>, windows: Vec<WindowState>) -> Vec<EventRow> {
         for head in heads {
             if !self.heads.contains(&head.fingerprint) {
-                self.note_pending(&head);
+                if waits(head.state) {
+                    self.waiting.insert(head.row, head.fingerprint);
+                }
                 self.heads.put(head.fingerprint, head);
             }
         }
         let mut rows = Vec::new();
         for state in windows {
             if !self.windows.contains(&state.key) {
-                rows.extend(state.pending.iter().filter(|row| !self.pending.contains_key(row)));
+                rows.extend(state.pending.iter().filter(|row| !self.waiting.contains_key(row)));
                 self.windows.put(state.key, Window::restore(state));
             }
         }
@@ -178,12 +168,13 @@ impl Grouper {
         self.heads.clear();
         self.windows.clear();
         self.crowds.forget();
-        self.pending.clear();
+        self.waiting.clear();
         self.due.clear();
     }
 
-    /// Folds a batch in. `now` is clock time: the time of transitions and updates. Event times come with the sightings.
-    pub fn absorb(&mut self, sightings: &Sightings, now: Timestamp) {
+    /// Folds a batch in. `now` is the time of transitions and updates, and what deadlines are counted from. Event times come with the
+    /// sightings.
+    pub fn absorb(&mut self, sightings: &Sightings, now: Moment) {
         let current = sightings.rules.generation() >= self.generation;
         if current {
             self.generation = sightings.rules.generation();
@@ -193,8 +184,6 @@ impl Grouper {
             let rule = sightings.rules.rule(sighting.rule);
             let verdict = self.count(sighting, rule, sightings.rule_name(sighting.rule), current);
             let full_since = verdict.and_then(|verdict| verdict.full_since);
-            // A rule without a threshold fires at once, also for a hit that is too late for its window.
-            let fires = rule.count <= 1 || full_since.is_some();
             let folded;
             let mut is_known = self.heads.contains(&sighting.fingerprint);
             let sighting = if is_known || !self.crowds.is_full(sighting.place) {
@@ -205,15 +194,38 @@ impl Grouper {
                 is_known = self.heads.contains(&folded.fingerprint);
                 &folded
             };
+            let (workload, grace) = (sighting.stream.workload(), self.lifecycle.0.rollout_grace.0);
+            let sighted = Sighted {
+                sighting,
+                rule,
+                verdict,
+                // A rule without a threshold fires at once, also for a hit that is too late for its window.
+                fires: rule.count <= 1 || full_since.is_some(),
+                current,
+                rollout: self.rollouts.explain(&sightings.tenant, workload, now.clock, grace),
+            };
             if is_known {
-                // A batch that was scanned with older rules must not bring an older priority back.
-                self.again(sighting, current.then_some(rule.priority), verdict, fires, now);
+                self.again(&sighted, now);
             } else {
-                self.open(sightings, sighting, shown.of(&sighting.stream, &self.config), verdict, fires, now);
+                self.open(sightings, &sighted, shown.of(&sighting.stream, &self.config), now);
             }
             if let Some(since) = full_since {
-                self.fire_pending(sighting.window_key, since, now);
+                self.fire_waiting(&sighted, since, now);
             }
+        }
+    }
+
+    /// Lets events go on whose time has come without a hit: from firing to quiet, from quiet to resolved. These are their heads as the store
+    /// has them; what was hit meanwhile stays as it is.
+    pub fn lapse(&mut self, heads: Vec<EventHead>, now: Moment) {
+        let fingerprints: Vec<Fingerprint> = heads.iter().map(|head| head.fingerprint).collect();
+        self.hydrate(heads, Vec::new());
+        for fingerprint in fingerprints {
+            let Some(head) = self.heads.peek(&fingerprint).filter(|head| head.life.due_at <= now.healthy) else { continue };
+            let deadline = head.life.due_at;
+            let Some(step) = next((head.state, head.reason), Input::Due) else { continue };
+            self.enter(fingerprint, step, false, now.clock);
+            self.set_due(fingerprint, self.lifecycle.due_after(step.0, deadline));
         }
     }
 
@@ -243,7 +255,7 @@ impl Grouper {
         let changes = self.take_changes();
         for fingerprint in leaving {
             if let Some(head) = self.heads.pop(&fingerprint) {
-                self.pending.remove(&head.row);
+                self.waiting.remove(&head.row);
             }
         }
         while self.windows.len() > self.config.max_windows_in_memory.max(1) {
@@ -284,21 +296,15 @@ impl Grouper {
         })
     }
 
-    fn open(&mut self, sightings: &Sightings, sighting: &Sighting, shown: &Shown, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
-        let rule = sightings.rules.rule(sighting.rule);
+    fn open(&mut self, sightings: &Sightings, sighted: &Sighted<'_>, shown: &Shown, now: Moment) {
+        let Sighted { sighting, rule, verdict, fires, rollout, .. } = *sighted;
         let row = self.next_row;
         self.next_row = EventRow(row.0 + 1);
-        let (state, reason) = match fires {
-            // new -> firing
-            true => (EventState::Firing, TransitionReason::ThresholdReached),
-            // new -> pending
-            false => (EventState::Pending, TransitionReason::FirstHit),
-        };
         let head = EventHead {
             row,
             fingerprint: sighting.fingerprint,
-            state,
-            reason,
+            state: EventState::Pending,
+            reason: TransitionReason::FirstHit,
             priority: rule.priority,
             count: sighting.count,
             first_seen: sighting.first,
@@ -306,68 +312,41 @@ impl Grouper {
             window_count: verdict.map_or(0, |verdict| verdict.count),
             sampled: sighting.sampled,
             published_count: 0,
-            published_at: now,
+            published_at: now.clock,
+            life: Life { due_at: self.lifecycle.due(born(fires).0, rule.window, now.healthy), ..Life::default() },
         };
-        let entropy = u128::from_be_bytes(sighting.fingerprint.0) ^ (row.0 as u128).wrapping_mul(GOLDEN);
-        let event = ErrorEvent {
-            row,
-            id: EventId::new(now, entropy),
-            fingerprint: sighting.fingerprint,
-            tenant: sightings.tenant.clone(),
-            cluster: Arc::clone(&sightings.cluster),
-            rule: sightings.rule_name(sighting.rule).clone(),
-            priority: rule.priority,
-            generation: sightings.rules.generation(),
-            workload: shown.workload.clone(),
-            labels: shown.labels.clone(),
-            template: Arc::clone(&sighting.template),
-            message: Arc::clone(&sighting.message),
-            window_key: sighting.window_key,
-            window: rule.window,
-            head: head.clone(),
-        };
+        let event = birth::event(sightings, sighting, shown, head.clone(), now.clock);
         self.counts.cut += shown.cut;
         self.crowds.opened(sighting.place);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
-        self.note_pending(&head);
         self.heads.put(sighting.fingerprint, head);
-        self.transition(sighting.fingerprint, state, reason, now);
+        self.enter(sighting.fingerprint, born(fires), rollout, now.clock);
         if !fires && verdict.is_some() {
             self.wait(sighting.window_key, row);
         }
     }
 
-    fn again(&mut self, sighting: &Sighting, priority: Option<Priority>, verdict: Option<Verdict>, fires: bool, now: Timestamp) {
+    fn again(&mut self, sighted: &Sighted<'_>, now: Moment) {
+        let Sighted { sighting, rule, verdict, fires, current, rollout } = *sighted;
         let (fingerprint, interval) = (sighting.fingerprint, self.count_interval());
         let Some(head) = self.heads.get_mut(&fingerprint) else { return };
         head.count = head.count.saturating_add(sighting.count);
         head.first_seen = head.first_seen.min(sighting.first);
         head.last_seen = head.last_seen.max(sighting.last);
         head.window_count = verdict.map_or(head.window_count, |verdict| verdict.count);
-        head.priority = priority.unwrap_or(head.priority);
+        if current {
+            // A batch that was scanned with older rules must not bring an older priority back.
+            head.priority = rule.priority;
+        }
         head.sampled |= sighting.sampled;
-        let (row, tell) = (head.row, head.published_at.plus(interval) <= now);
-        let next = match (head.state, fires) {
-            // firing -> firing
-            (EventState::Firing, _) => None,
-            // pending -> pending, and its rule was gone in between
-            (EventState::Pending, false) if head.reason == TransitionReason::RuleRemoved => {
-                Some((EventState::Pending, TransitionReason::Reappeared))
-            }
-            // pending -> pending
-            (EventState::Pending, false) => None,
-            // pending -> firing
-            (EventState::Pending, true) => Some((EventState::Firing, TransitionReason::ThresholdReached)),
-            // resolved -> pending
-            (EventState::Resolved, false) => Some((EventState::Pending, TransitionReason::Reappeared)),
-            // resolved -> firing
-            (EventState::Resolved, true) => Some((EventState::Firing, TransitionReason::Reappeared)),
-        };
+        let (row, tell) = (head.row, head.published_at.plus(interval) <= now.clock);
+        let next = next((head.state, head.reason), Input::Hit { fires });
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
-        self.touched.event(fingerprint);
+        head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
+        self.touched.event(fingerprint).hit = true;
         match next {
-            Some((state, reason)) => self.transition(fingerprint, state, reason, now),
-            None if tell => self.tell_count(fingerprint, now),
+            Some(step) => self.enter(fingerprint, step, rollout, now.clock),
+            None if tell => self.tell_count(fingerprint, now.clock),
             None => {}
         }
         if waits {
@@ -376,26 +355,39 @@ impl Grouper {
     }
 
     /// A full window fires the events that wait for it, but for those whose last hit was before it.
-    fn fire_pending(&mut self, key: WindowKey, since: Timestamp, now: Timestamp) {
-        let Some(window) = self.windows.peek_mut(&key) else { return };
+    fn fire_waiting(&mut self, sighted: &Sighted<'_>, since: Timestamp, now: Moment) {
+        let Some(window) = self.windows.peek_mut(&sighted.sighting.window_key) else { return };
+        // Where a rule counts several workloads together, nobody knows here whose those events are: rather told than not.
+        let rollout = sighted.rollout && sighted.rule.by.contains(&CountBy::Workload);
         for row in std::mem::take(&mut window.pending) {
-            let Some(&fingerprint) = self.pending.get(&row) else { continue };
-            if self.heads.peek(&fingerprint).is_some_and(|head| head.last_seen >= since) {
-                // pending -> firing
-                self.transition(fingerprint, EventState::Firing, TransitionReason::ThresholdReached, now);
+            let Some(&fingerprint) = self.waiting.get(&row) else { continue };
+            let Some(head) = self.heads.peek(&fingerprint).filter(|head| head.last_seen >= since) else { continue };
+            if let Some(step) = next((head.state, head.reason), Input::Hit { fires: true }) {
+                self.enter(fingerprint, step, rollout, now.clock);
+                self.set_due(fingerprint, self.lifecycle.due(step.0, sighted.rule.window, now.healthy));
             }
         }
     }
 
-    fn transition(&mut self, fingerprint: Fingerprint, state: EventState, reason: TransitionReason, now: Timestamp) {
+    /// The next state begins.
+    fn enter(&mut self, fingerprint: Fingerprint, (state, reason): Step, rollout: bool, now: Timestamp) {
         let Some(head) = self.heads.peek_mut(&fingerprint) else { return };
+        if breaks_out(head.state, state) {
+            self.lifecycle.break_out(&mut head.life, now, rollout);
+        }
         (head.state, head.reason) = (state, reason);
-        match state {
-            EventState::Pending => self.pending.insert(head.row, fingerprint),
-            _ => self.pending.remove(&head.row),
+        match waits(state) {
+            true => self.waiting.insert(head.row, fingerprint),
+            false => self.waiting.remove(&head.row),
         };
         let feed = FeedWrite { row: head.row, kind: FeedKind::Transition, at: now };
         self.touched.event(fingerprint).feed = Some(feed);
+    }
+
+    fn set_due(&mut self, fingerprint: Fingerprint, due_at: HealthyTime) {
+        if let Some(head) = self.heads.peek_mut(&fingerprint) {
+            head.life.due_at = due_at;
+        }
     }
 
     /// Puts the count into the feed, unless it was told already or the feed tells of the event anyway.
@@ -408,12 +400,6 @@ impl Grouper {
     fn wait(&mut self, key: WindowKey, row: EventRow) {
         if let Some(window) = self.windows.peek_mut(&key) {
             window.wait(row);
-        }
-    }
-
-    fn note_pending(&mut self, head: &EventHead) {
-        if head.state == EventState::Pending {
-            self.pending.insert(head.row, head.fingerprint);
         }
     }
 
@@ -441,26 +427,12 @@ impl Grouper {
                     event.head = head.clone();
                     EventWrite::Open(event)
                 }
-                None => EventWrite::Update(head.clone()),
+                None if touch.hit => EventWrite::Update(head.clone()),
+                None => EventWrite::Unhit(head.clone()),
             });
         }
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
-    }
-}
-
-impl Touched {
-    fn event(&mut self, fingerprint: Fingerprint) -> &mut Touch {
-        self.index.entry(fingerprint).or_insert_with(|| {
-            self.events.push(fingerprint);
-            Touch::default()
-        })
-    }
-
-    fn window(&mut self, key: WindowKey) {
-        if self.window_set.insert(key) {
-            self.windows.push(key);
-        }
     }
 }
 

@@ -1,10 +1,18 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use crate::group::samples::{Bench, at, rule, rules};
-use crate::model::{EventOrigin, Priority, RuleName, Span};
+use crate::model::{ErrorEvent, EventOrigin, HealthyTime, Priority, RuleName, Span};
 use crate::rules::RuleSet;
 
 use super::*;
+
+/// A healthy clock that is as late as the other one.
+fn moment(clock: Timestamp) -> Moment {
+    Moment { clock, healthy: HealthyTime(clock.nanos()) }
+}
 
 /// A store that applies changes and answers look-ups.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -27,7 +35,7 @@ impl Shelf {
                     self.origins.insert(event.row, origin(event));
                     &event.head
                 }
-                EventWrite::Update(head) => head,
+                EventWrite::Update(head) | EventWrite::Unhit(head) => head,
             };
             assert!(written.insert(head.row), "one write for each event");
             assert_eq!(self.opened.iter().filter(|row| **row == head.row).count(), 1, "opened once, before it is updated");
@@ -63,7 +71,7 @@ impl Shelf {
     fn commit(&mut self, grouper: &mut Grouper, batches: &[Sightings], now: Timestamp) -> Changes {
         for batch in batches {
             self.hydrate(grouper, batch);
-            grouper.absorb(batch, now);
+            grouper.absorb(batch, moment(now));
         }
         let changes = grouper.finish(now);
         self.apply(&changes);
@@ -398,3 +406,6 @@ proptest! {
         prop_assert_eq!(events, outcome(&run(&hits, &[1], 1, 1_000, threshold, room), false).0);
     }
 }
+
+#[path = "lapse_tests.rs"]
+mod lapses;

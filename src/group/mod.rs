@@ -4,7 +4,8 @@
 //!
 //! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
 //! what varies ([`mask`](mask())), hashes the rest to a [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The
-//! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told.
+//! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told. When an event is over
+//! and whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
@@ -14,13 +15,17 @@
 //! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
 //! that one statement of a program wrote; `scan --group` shows them.
 
+mod birth;
 mod config;
 mod crowd;
+mod exchange;
 mod fingerprint;
 mod grouper;
+mod lifecycle;
 mod mask;
 mod names;
 mod redact;
+mod rollouts;
 #[cfg(test)]
 mod samples;
 mod shown;
@@ -29,13 +34,15 @@ mod storm;
 mod template;
 mod window;
 
-pub use config::{GroupConfig, StormConfig};
+pub use config::{GroupConfig, LifecycleConfig, StormConfig};
 pub use crowd::MissingForBirths;
+pub use exchange::Missing;
 pub use fingerprint::{Place, SCHEME};
-pub use grouper::{GroupCounts, Grouper, Missing};
+pub use grouper::{GroupCounts, Grouper};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;
+pub use rollouts::Rollouts;
 pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;

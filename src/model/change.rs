@@ -1,6 +1,6 @@
 //! What `group` asks `store` to write.
 
-use super::{ErrorEvent, EventRow, EventState, Fingerprint, Priority, RuleName, Timestamp, TransitionReason};
+use super::{ErrorEvent, EventRow, EventState, Fingerprint, Life, Priority, RuleName, Timestamp, TransitionReason};
 
 /// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,8 @@ pub struct EventHead {
     pub published_count: u64,
     /// When (clock time) the feed last told of this event.
     pub published_at: Timestamp,
+    /// What it has been through.
+    pub life: Life,
 }
 
 /// One change of the events table.
@@ -43,6 +45,8 @@ pub enum EventWrite {
     Open(Box<ErrorEvent>),
     /// New values for everything that changes.
     Update(EventHead),
+    /// The same without a hit: retention goes by the last one.
+    Unhit(EventHead),
 }
 
 /// What an entry of the feed tells.

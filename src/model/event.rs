@@ -14,7 +14,7 @@ pub struct EventRow(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub u128);
 
-/// Where an event is in its life.
+/// Where an event is in its life. The order is that of the numbers in the store, which never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventState {
     /// Seen, below its rule's threshold: in the store, hidden from lists unless asked for.
@@ -23,19 +23,27 @@ pub enum EventState {
     Firing,
     /// Over.
     Resolved,
+    /// Not hit for a while. What is hit again now was never over.
+    Quiet,
 }
 
-/// Why an event is in its state.
+/// Why an event is in its state. The order is that of the numbers in the store, which never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransitionReason {
     /// First hit of this fingerprint, still below the rule's threshold.
     FirstHit,
     /// The count within the rule's window reached the threshold (at once for a rule without one).
     ThresholdReached,
-    /// Hit again after it was resolved.
+    /// A regression: hit again after it was resolved.
     Reappeared,
     /// Its rule is no longer in the rule files.
     RuleRemoved,
+    /// It was not hit for the quiet time.
+    Quieted,
+    /// Its threshold was reached again while it was quiet.
+    Resumed,
+    /// It was quiet for long enough.
+    StayedQuiet,
 }
 
 /// One fault of one workload, however often it was logged.
@@ -115,7 +123,7 @@ impl fmt::Display for EventId {
 
 impl EventState {
     /// All states.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Firing, Self::Resolved];
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Firing, Self::Resolved, Self::Quiet];
 
     /// The name in the API.
     #[must_use]
@@ -124,6 +132,7 @@ impl EventState {
             Self::Pending => "pending",
             Self::Firing => "firing",
             Self::Resolved => "resolved",
+            Self::Quiet => "quiet",
         }
     }
 
@@ -142,7 +151,8 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::FirstHit, Self::ThresholdReached, Self::Reappeared, Self::RuleRemoved];
+    pub const ALL: [Self; 7] =
+        [Self::FirstHit, Self::ThresholdReached, Self::Reappeared, Self::RuleRemoved, Self::Quieted, Self::Resumed, Self::StayedQuiet];
 
     /// The name in the API.
     #[must_use]
@@ -152,6 +162,9 @@ impl TransitionReason {
             Self::ThresholdReached => "threshold_reached",
             Self::Reappeared => "reappeared",
             Self::RuleRemoved => "rule_removed",
+            Self::Quieted => "quieted",
+            Self::Resumed => "resumed",
+            Self::StayedQuiet => "stayed_quiet",
         }
     }
 

@@ -11,6 +11,7 @@ mod event;
 mod fingerprint;
 mod ids;
 mod labels;
+mod life;
 pub mod message;
 mod priority;
 mod reason;
@@ -26,6 +27,7 @@ pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, Transiti
 pub use fingerprint::Fingerprint;
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use labels::{DuplicateLabel, Labels};
+pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use record::{Kubernetes, MAX_NAME, kubernetes_of};

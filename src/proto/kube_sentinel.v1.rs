@@ -100,6 +100,15 @@ pub struct ErrorEvent {
     /// Counts rule sets since the server started; the one in force at the first hit.
     #[prost(uint64, tag = "18")]
     pub generation: u64,
+    /// How often the event came back after it was resolved and fired again.
+    #[prost(uint64, tag = "19")]
+    pub flap_count: u64,
+    /// When it last did, it had done so several times in a short while.
+    #[prost(bool, tag = "20")]
+    pub flapping: bool,
+    /// What a person should be told of the last time that the event came to fire from anything but STATE_QUIET. Unspecified before the first.
+    #[prost(enumeration = "Notice", tag = "21")]
+    pub notice: i32,
 }
 /// Who logged. Parts that are not known are empty, names are cut at 253 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -133,7 +142,9 @@ pub struct Window {
 /// Where updates are written as JSON (`kube-sentinel events --follow --format json`), kind, state and reason together are its `type`:
 ///
 ///   * `error.detected`: a transition to STATE_FIRING, but for
-///   * `error.reappeared`: a transition to STATE_FIRING with REASON_REAPPEARED
+///   * `error.reappeared`: a transition to STATE_FIRING with REASON_REAPPEARED, and
+///   * `error.resumed`: a transition to STATE_FIRING with REASON_RESUMED
+///   * `error.quiet`: a transition to STATE_QUIET
 ///   * `error.resolved`: a transition to STATE_RESOLVED
 ///   * `error.pending`: a transition to STATE_PENDING
 ///   * `error.counted`: a count, whatever the state
@@ -217,7 +228,10 @@ pub enum State {
     /// Seen, below its rule's threshold.
     Pending = 1,
     Firing = 2,
+    /// Over.
     Resolved = 3,
+    /// Not hit for a while; it was never over if it is hit again now.
+    Quiet = 4,
 }
 impl State {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -230,6 +244,7 @@ impl State {
             Self::Pending => "STATE_PENDING",
             Self::Firing => "STATE_FIRING",
             Self::Resolved => "STATE_RESOLVED",
+            Self::Quiet => "STATE_QUIET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -239,6 +254,7 @@ impl State {
             "STATE_PENDING" => Some(Self::Pending),
             "STATE_FIRING" => Some(Self::Firing),
             "STATE_RESOLVED" => Some(Self::Resolved),
+            "STATE_QUIET" => Some(Self::Quiet),
             _ => None,
         }
     }
@@ -252,10 +268,16 @@ pub enum Reason {
     FirstHit = 1,
     /// The count within the window reached the threshold (at once for a rule without one).
     ThresholdReached = 2,
-    /// Hit again after it was resolved.
+    /// A regression: hit again after it was resolved.
     Reappeared = 3,
     /// Its rule is no longer in the rule files.
     RuleRemoved = 4,
+    /// It was not hit for the quiet time.
+    Quieted = 5,
+    /// Its threshold was reached again while it was quiet.
+    Resumed = 6,
+    /// It was quiet for long enough.
+    StayedQuiet = 7,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -269,6 +291,9 @@ impl Reason {
             Self::ThresholdReached => "REASON_THRESHOLD_REACHED",
             Self::Reappeared => "REASON_REAPPEARED",
             Self::RuleRemoved => "REASON_RULE_REMOVED",
+            Self::Quieted => "REASON_QUIETED",
+            Self::Resumed => "REASON_RESUMED",
+            Self::StayedQuiet => "REASON_STAYED_QUIET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -279,6 +304,49 @@ impl Reason {
             "REASON_THRESHOLD_REACHED" => Some(Self::ThresholdReached),
             "REASON_REAPPEARED" => Some(Self::Reappeared),
             "REASON_RULE_REMOVED" => Some(Self::RuleRemoved),
+            "REASON_QUIETED" => Some(Self::Quieted),
+            "REASON_RESUMED" => Some(Self::Resumed),
+            "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
+            _ => None,
+        }
+    }
+}
+/// What a person should be told. The feed tells everything, whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Notice {
+    Unspecified = 0,
+    /// Tell it.
+    Send = 1,
+    /// Tell it: the event was away for long.
+    SendResurfaced = 2,
+    /// Do not: it comes back again and again, and the last time is not long ago.
+    SuppressChronic = 3,
+    /// Do not: its workload is being rolled out.
+    SuppressRollout = 4,
+}
+impl Notice {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NOTICE_UNSPECIFIED",
+            Self::Send => "NOTICE_SEND",
+            Self::SendResurfaced => "NOTICE_SEND_RESURFACED",
+            Self::SuppressChronic => "NOTICE_SUPPRESS_CHRONIC",
+            Self::SuppressRollout => "NOTICE_SUPPRESS_ROLLOUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NOTICE_UNSPECIFIED" => Some(Self::Unspecified),
+            "NOTICE_SEND" => Some(Self::Send),
+            "NOTICE_SEND_RESURFACED" => Some(Self::SendResurfaced),
+            "NOTICE_SUPPRESS_CHRONIC" => Some(Self::SuppressChronic),
+            "NOTICE_SUPPRESS_ROLLOUT" => Some(Self::SuppressRollout),
             _ => None,
         }
     }

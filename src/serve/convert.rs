@@ -1,6 +1,6 @@
 //! From `model` to protobuf, and what protobuf says in the words of JSON.
 
-use crate::model::{self, ErrorEvent, EventState, FeedKind, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{self, ErrorEvent, EventState, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
 
 /// Metadata of `OUT_OF_RANGE`: the oldest place in the feed that is kept.
@@ -35,6 +35,9 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         message: event.message.to_string(),
         labels: event.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         generation: event.generation.0,
+        flap_count: head.life.flap_count(),
+        flapping: head.life.flapping,
+        notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
     }
 }
 
@@ -58,7 +61,9 @@ pub fn type_name(update: &v1::EventUpdate) -> Option<&'static str> {
         (v1::Kind::Count, ..) => Some("error.counted"),
         (v1::Kind::Transition, v1::State::Pending, _) => Some("error.pending"),
         (v1::Kind::Transition, v1::State::Firing, v1::Reason::Reappeared) => Some("error.reappeared"),
+        (v1::Kind::Transition, v1::State::Firing, v1::Reason::Resumed) => Some("error.resumed"),
         (v1::Kind::Transition, v1::State::Firing, _) => Some("error.detected"),
+        (v1::Kind::Transition, v1::State::Quiet, _) => Some("error.quiet"),
         (v1::Kind::Transition, v1::State::Resolved, _) => Some("error.resolved"),
         _ => None,
     }
@@ -93,6 +98,7 @@ fn state(state: EventState) -> v1::State {
         EventState::Pending => v1::State::Pending,
         EventState::Firing => v1::State::Firing,
         EventState::Resolved => v1::State::Resolved,
+        EventState::Quiet => v1::State::Quiet,
     }
 }
 
@@ -102,6 +108,18 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::ThresholdReached => v1::Reason::ThresholdReached,
         TransitionReason::Reappeared => v1::Reason::Reappeared,
         TransitionReason::RuleRemoved => v1::Reason::RuleRemoved,
+        TransitionReason::Quieted => v1::Reason::Quieted,
+        TransitionReason::Resumed => v1::Reason::Resumed,
+        TransitionReason::StayedQuiet => v1::Reason::StayedQuiet,
+    }
+}
+
+fn notice(notice: Notice) -> v1::Notice {
+    match notice {
+        Notice::Send => v1::Notice::Send,
+        Notice::SendResurfaced => v1::Notice::SendResurfaced,
+        Notice::SuppressChronic => v1::Notice::SuppressChronic,
+        Notice::SuppressRollout => v1::Notice::SuppressRollout,
     }
 }
 
@@ -133,6 +151,9 @@ mod tests {
         for value in TransitionReason::ALL {
             assert_eq!(i32::from(value.code()), reason(value) as i32);
         }
+        for value in Notice::ALL {
+            assert_eq!(i32::from(value.code()), notice(value) as i32);
+        }
     }
 
     #[test]
@@ -147,6 +168,9 @@ mod tests {
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::RuleRemoved, "error.resolved"),
             (v1::Kind::Transition, EventState::Pending, TransitionReason::Reappeared, "error.pending"),
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Reappeared, "error.reappeared"),
+            (v1::Kind::Transition, EventState::Quiet, TransitionReason::Quieted, "error.quiet"),
+            (v1::Kind::Transition, EventState::Firing, TransitionReason::Resumed, "error.resumed"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::StayedQuiet, "error.resolved"),
             (v1::Kind::Count, EventState::Firing, TransitionReason::Reappeared, "error.counted"),
         ];
         for (kind, of, why, expected) in cases {

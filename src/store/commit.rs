@@ -6,7 +6,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
 use crate::flow::{Clock, RequestDigest};
-use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, Seq, Timestamp};
+use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, Notice, Seq, Timestamp};
 
 use super::lookup::highest;
 use super::place::Lock;
@@ -27,6 +27,8 @@ pub struct Commit {
     pub requests: Vec<(RequestDigest, Timestamp)>,
     /// The rules changed: applied after `changes`, which were made under the rules before.
     pub rules: Option<RuleUpdate>,
+    /// How far the healthy clock is.
+    pub healthy: Option<HealthyTime>,
 }
 
 /// The right to write: one for each store, owned by the thread that commits.
@@ -50,7 +52,7 @@ impl Commit {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none()
+        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none() && self.healthy.is_none()
     }
 }
 
@@ -59,10 +61,27 @@ const OPEN: &str = "INSERT INTO events (row, fingerprint, id, tenant, cluster, r
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 const OPEN_HEAD: &str = "INSERT INTO heads (row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
-     published_count, published_at, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+     published_count, published_at, written_at, due_at, outbreaks, outbreak_1, outbreak_2, outbreak_3, flapping, notice) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
-const UPDATE_HEAD: &str = "UPDATE heads SET state = ?2, reason = ?3, priority = ?4, count = ?5, first_seen = ?6, last_seen = ?7, \
-     window_count = ?8, sampled = ?9, published_count = ?10, published_at = ?11, written_at = ?12 WHERE row = ?1";
+macro_rules! update_head {
+    ($written:literal) => {
+        concat!(
+            "UPDATE heads SET state = ?2, reason = ?3, priority = ?4, count = ?5, first_seen = ?6, last_seen = ?7, window_count = ?8, \
+             sampled = ?9, published_count = ?10, published_at = ?11, ",
+            $written,
+            "due_at = ?13, outbreaks = ?14, outbreak_1 = ?15, outbreak_2 = ?16, outbreak_3 = ?17, flapping = ?18, notice = ?19 \
+             WHERE row = ?1"
+        )
+    };
+}
+
+const UPDATE_HEAD: &str = update_head!("written_at = ?12, ");
+
+/// Only a hit keeps an event from retention.
+const UPDATE_UNHIT: &str = update_head!("");
+
+const HEALTHY: &str = "UPDATE meta SET value = ?1 WHERE key = 'healthy_nanos'";
 
 impl Writer {
     pub(super) fn over(
@@ -167,6 +186,9 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }
+    if let Some(healthy) = commit.healthy {
+        rows += connection.prepare_cached(HEALTHY)?.execute([healthy.0.to_be_bytes()])?;
+    }
     Ok(Written { opened, rows: rows as u64, last: Seq(highest(connection, "feed")?.unsigned_abs()) })
 }
 
@@ -178,6 +200,7 @@ fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) 
     let mut open = connection.prepare_cached(OPEN)?;
     let mut open_head = connection.prepare_cached(OPEN_HEAD)?;
     let mut update_head = connection.prepare_cached(UPDATE_HEAD)?;
+    let mut update_unhit = connection.prepare_cached(UPDATE_UNHIT)?;
     for event in events {
         match event {
             EventWrite::Open(event) => {
@@ -186,6 +209,7 @@ fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) 
                 opened += 1;
             }
             EventWrite::Update(head) => write_head(&mut update_head, head, now)?,
+            EventWrite::Unhit(head) => write_head(&mut update_unhit, head, now)?,
         }
     }
     Ok(opened)
@@ -217,6 +241,8 @@ fn write_texts(statement: &mut rusqlite::Statement<'_>, event: &ErrorEvent) -> R
 }
 
 fn write_head(statement: &mut rusqlite::Statement<'_>, head: &EventHead, now: Timestamp) -> Result<()> {
+    let life = &head.life;
+    let [outbreak_1, outbreak_2, outbreak_3] = life.last_outbreaks.map(|at| at.map(Timestamp::nanos));
     let changed = statement.execute(params![
         head.row.0,
         head.state.code(),
@@ -230,6 +256,13 @@ fn write_head(statement: &mut rusqlite::Statement<'_>, head: &EventHead, now: Ti
         to_i64(head.published_count),
         head.published_at.nanos(),
         now.nanos(),
+        life.due_at.0,
+        to_i64(life.outbreaks),
+        outbreak_1,
+        outbreak_2,
+        outbreak_3,
+        life.flapping,
+        life.notice.map_or(0, Notice::code),
     ])?;
     if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }

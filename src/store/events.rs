@@ -67,6 +67,8 @@ pub struct Stats {
     pub total: u64,
     /// Events that are firing.
     pub firing: u64,
+    /// Events that were not hit for a while.
+    pub quiet: u64,
     /// Events that are resolved.
     pub resolved: u64,
     /// Events below their rule's threshold.
@@ -246,6 +248,7 @@ fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {
                 continue;
             }
             EventState::Firing => stats.firing += events,
+            EventState::Quiet => stats.quiet += events,
             EventState::Resolved => stats.resolved += events,
         }
         stats.by_priority[priority(row, 2)? as usize] += events;

@@ -42,8 +42,9 @@ pub enum FeedError {
 }
 
 const PUT: &str = "INSERT INTO feed (at, kind, row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
-     published_count, published_at) SELECT ?2, ?3, row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
-     published_count, published_at FROM heads WHERE row = ?1";
+     published_count, published_at, due_at, outbreaks, outbreak_1, outbreak_2, outbreak_3, flapping, notice) \
+     SELECT ?2, ?3, row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
+     published_count, published_at, due_at, outbreaks, outbreak_1, outbreak_2, outbreak_3, flapping, notice FROM heads WHERE row = ?1";
 
 /// A left join: an entry without its event must be an error and never be passed over.
 const AFTER: &str = concat!(

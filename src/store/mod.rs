@@ -20,7 +20,7 @@
 //!
 //! | Table | One row is | Written |
 //! |---|---|---|
-//! | `meta` | a fact about the database: `instance`, `digest_seed` | once |
+//! | `meta` | a fact about the database: `instance`, `digest_seed`; `healthy_nanos`, the healthy clock | once; the clock every few seconds |
 //! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
@@ -28,7 +28,7 @@
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
-//! An event is in two tables, so that an update writes 60 bytes and not the texts again: a page of the log then carries some sixty events.
+//! An event is in two tables, so that an update writes 80 bytes and not the texts again: a page of the log then carries some fifty events.
 //! `heads` has no index besides its row number. A list therefore reads and sorts all heads (10,000 by default, some milliseconds), which
 //! is far cheaper than an index on `last_seen` that every hit would have to move.
 //!

@@ -8,8 +8,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 use rusqlite::{Result, Row};
 
 use crate::model::{
-    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, Labels, Priority, Provenance, RuleName, TenantId,
-    Timestamp, TransitionReason, WindowKey, Workload,
+    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, Labels, Life, Notice, Priority, Provenance,
+    RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
 };
 
 /// The columns that [`head`] reads, for a table or alias with the columns of `heads` or `feed`.
@@ -35,7 +35,21 @@ macro_rules! head_columns {
             $t,
             ".published_count, ",
             $t,
-            ".published_at"
+            ".published_at, ",
+            $t,
+            ".due_at, ",
+            $t,
+            ".outbreaks, ",
+            $t,
+            ".outbreak_1, ",
+            $t,
+            ".outbreak_2, ",
+            $t,
+            ".outbreak_3, ",
+            $t,
+            ".flapping, ",
+            $t,
+            ".notice"
         )
     };
 }
@@ -107,6 +121,21 @@ pub(super) fn head(row: &Row<'_>, at: usize, place: EventRow, fingerprint: Finge
         sampled: row.get(at + 7)?,
         published_count: unsigned(row, at + 8)?,
         published_at: timestamp(row, at + 9)?,
+        life: life(row, at + 10)?,
+    })
+}
+
+fn life(row: &Row<'_>, at: usize) -> Result<Life> {
+    let outbreak = |at| row.get::<_, Option<i64>>(at).map(|nanos| nanos.map(Timestamp));
+    Ok(Life {
+        due_at: HealthyTime(row.get(at)?),
+        outbreaks: unsigned(row, at + 1)?,
+        last_outbreaks: [outbreak(at + 2)?, outbreak(at + 3)?, outbreak(at + 4)?],
+        flapping: row.get(at + 5)?,
+        notice: match row.get(at + 6)? {
+            0 => None,
+            _ => Some(code(row, at + 6, Notice::from_code)?),
+        },
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, params};
 
-use crate::model::{EventRow, EventState, FeedKind, FeedWrite, RuleName, Timestamp, TransitionReason};
+use crate::model::{EventRow, EventState, FeedKind, FeedWrite, HealthyTime, RuleName, Timestamp, TransitionReason};
 
 use super::row::{duration, nanos, rule_name, to_i64, unsigned};
 use super::{StoreError, Writer, feed};
@@ -144,11 +144,12 @@ fn close(connection: &Connection, removed: &HashSet<&str>, now: Timestamp) -> Re
         }
     }
     let mut put = connection.prepare_cached(
-        "UPDATE heads SET state = iif(state = ?5, state, ?2), reason = ?3, published_count = count, published_at = ?4 WHERE row = ?1",
+        "UPDATE heads SET state = iif(state = ?5, state, ?2), reason = ?3, published_count = count, published_at = ?4, due_at = ?6 \
+         WHERE row = ?1",
     )?;
     let mut told = Vec::with_capacity(rows.len());
     for row in rows {
-        put.execute(params![row, resolved, reason, now.nanos(), pending])?;
+        put.execute(params![row, resolved, reason, now.nanos(), pending, HealthyTime::NEVER.0])?;
         told.push(FeedWrite { row: EventRow(row), kind: FeedKind::Transition, at: now });
     }
     feed::put(connection, &told)?;

@@ -11,6 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_gone_rules.sql"),
     include_str!("migrations/0003_origins.sql"),
+    include_str!("migrations/0004_lifecycle.sql"),
 ];
 
 /// "kSnt", set by the first migration.
@@ -27,7 +28,7 @@ const APPLICATION_ID: i64 = 0x6b53_6e74;
 /// - `temp_store=MEMORY`: sorting never writes log text to a temporary folder that others may read.
 /// - `foreign_keys=OFF`: there are none. Checking `feed.row` would need an index on it, which costs more than the feed itself; the order of
 ///   deletions in `retention.rs` keeps the promise, and the model test checks it.
-/// - `page_size` stays 4096: the unit of most file systems, and some sixty heads.
+/// - `page_size` stays 4096: the unit of most file systems, and some fifty heads.
 const WRITING: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;

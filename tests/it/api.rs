@@ -95,7 +95,7 @@ async fn events_are_listed_by_urgency_filtered_and_paged() {
     for (query, part) in [
         ("since=yesterday", "since: \"yesterday\" is neither"),
         ("priority=P7", "write P1, P2, P3 or P4"),
-        ("state=open", "write pending, firing or resolved"),
+        ("state=open", "write pending, firing, quiet or resolved"),
         ("page=two", "page: \"two\""),
         ("name_space=dev", "\"name_space\" is no parameter of this list"),
     ] {
@@ -162,6 +162,9 @@ async fn an_event_has_all_its_members_and_an_unknown_one_is_not_found() {
             "count": 3,
             "window": {"count": 2, "seconds": 300},
             "sampled": false,
+            "flap_count": 2,
+            "flapping": true,
+            "notice": "send_resurfaced",
             "generation": 1,
             "remediated": false,
             "remediated_at": null,
@@ -194,6 +197,7 @@ async fn statistics_are_the_union_of_all_spellings() {
         "last_error": "2026-01-01T00:00:02Z",
         "last_remediation": null,
         "firing": 2,
+        "quiet": 0,
         "resolved": 0,
         "pending": 1,
         "errors_last_hour": 2,

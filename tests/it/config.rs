@@ -39,6 +39,18 @@ impl Written {
 }
 
 #[test]
+fn an_event_cannot_be_resolved_before_it_is_quiet() {
+    let file = written("group:\n  lifecycle: {quiet_after: 10m, resolve_after: 5m}\n");
+    let checked = file.check();
+    assert_eq!(checked.code, Some(1));
+    assert!(
+        checked.err.contains("config.yaml:2:33: group.lifecycle.resolve_after (5m) is under group.lifecycle.quiet_after (10m)"),
+        "{}",
+        checked.err
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_file_and_line() {
     let cases = [
         ("cluster: a\ncolect:\n  memory: 1GiB\n", "2", "colect"),

@@ -136,6 +136,9 @@ async fn an_event_arrives_with_all_its_members() {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         generation: 1,
+        flap_count: 2,
+        flapping: true,
+        notice: v1::Notice::SendResurfaced.into(),
     };
     assert_eq!(update.event, Some(expected));
     assert_eq!(update.at, Some(prost_types::Timestamp { seconds: 1_767_225_601, nanos: 0 }));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kube_sentinel::flow::{Clock, Readiness, Shutdown};
 use kube_sentinel::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
-    Priority, RuleId, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
+    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels, Life,
+    Notice, Priority, RuleId, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
 };
 use kube_sentinel::rules::{CountBy, Pattern, Remediation, Rule, RuleSet, Samples, Selector};
 use kube_sentinel::serve::auth::{self, Guard, Keys, Policy};
@@ -158,6 +158,7 @@ fn event(row: i64, at: Timestamp, draft: Draft) -> ErrorEvent {
             sampled: false,
             published_count: 3,
             published_at: at,
+            life: Life { outbreaks: 3, flapping: true, notice: Some(Notice::SendResurfaced), ..Life::default() },
         },
     }
 }

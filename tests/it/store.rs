@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kube_sentinel::flow::{Clock, RequestDigest};
 use kube_sentinel::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels,
+    Changes, ErrorEvent, EventHead, EventId, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, Labels, Life,
     Priority, RuleName, Seq, TenantId, Timestamp, TransitionReason, WindowKey, WindowState, Workload,
 };
 use kube_sentinel::store::{Commit, EventFilter, FeedError, Metrics, Page, Store, StoreConfig, StoreError, Writer, backup, open};
@@ -38,6 +38,7 @@ fn event(n: u64) -> ErrorEvent {
         sampled: false,
         published_count: 1,
         published_at: at,
+        life: Life::default(),
     };
     let labels = Labels::try_new(vec![("app".to_owned(), "shop".to_owned())]).unwrap();
     ErrorEvent {
@@ -76,7 +77,7 @@ fn commit(number: u64) -> Commit {
         events: events.into_iter().map(|event| EventWrite::Open(Box::new(event))).collect(),
         windows: vec![window],
     };
-    Commit { changes, requests: vec![(RequestDigest(number.into()), Timestamp(0))], rules: None }
+    Commit { changes, requests: vec![(RequestDigest(number.into()), Timestamp(0))], ..Commit::default() }
 }
 
 /// The child: commits for ever, and says after each commit which one it was.

@@ -47,6 +47,7 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     let mut check = Check { unread, faults: Vec::new() };
     check.collect(config);
     check.events(config);
+    check.lifecycle(config);
     check.listeners(config);
     check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
@@ -131,6 +132,19 @@ impl Check<'_> {
                      updates of 4MiB at most: lower them to {LARGEST_EVENT} together"
                 ),
             );
+        }
+    }
+
+    fn lifecycle(&mut self, config: &Config) {
+        let life = &config.group.lifecycle;
+        let known = ["group.lifecycle.quiet_after", "group.lifecycle.resolve_after"].iter().all(|path| !is_unread(self.unread, path));
+        if known && life.resolve_after < life.quiet_after {
+            let (resolve, quiet) = (life.resolve_after, life.quiet_after);
+            let what = format!(
+                "group.lifecycle.resolve_after ({resolve}) is under group.lifecycle.quiet_after ({quiet}): an event is quiet before it is \
+                 resolved, so raise group.lifecycle.resolve_after or lower group.lifecycle.quiet_after"
+            );
+            self.fault("group.lifecycle.resolve_after", what);
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::query::{Listing, Order};
 use super::{Api, ApiError};
-use crate::model::{ErrorEvent, EventId, EventState, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{ErrorEvent, EventId, EventState, Notice, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
 use crate::serve::convert;
 
@@ -66,6 +66,11 @@ pub struct Event {
     count: u64,
     window: Window,
     sampled: bool,
+    /// How often it came back.
+    flap_count: u64,
+    flapping: bool,
+    /// What a person should be told of it; null before it fired.
+    notice: Option<&'static str>,
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
@@ -134,6 +139,9 @@ impl From<&ErrorEvent> for Event {
             count: head.count,
             window: Window { count: head.window_count, seconds: event.window.as_secs() },
             sampled: head.sampled,
+            flap_count: head.life.flap_count(),
+            flapping: head.life.flapping,
+            notice: head.life.notice.map(Notice::as_str),
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
@@ -177,6 +185,9 @@ impl From<&v1::ErrorEvent> for Event {
                 .as_ref()
                 .map_or(Window { count: 0, seconds: 0 }, |window| Window { count: window.count, seconds: u64::from(window.seconds) }),
             sampled: event.sampled,
+            flap_count: event.flap_count,
+            flapping: event.flapping,
+            notice: (event.notice != v1::Notice::Unspecified as i32).then(|| name_of(event.notice, Notice::from_code, Notice::as_str)),
             generation: event.generation,
             remediated: false,
             remediated_at: None,

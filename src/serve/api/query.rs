@@ -104,7 +104,7 @@ impl Listing {
 
 fn state(text: &str) -> Result<EventState, String> {
     let found = EventState::ALL.into_iter().find(|state| state.as_str() == text);
-    found.ok_or_else(|| format!("state: {text:?} is none: write pending, firing or resolved"))
+    found.ok_or_else(|| format!("state: {text:?} is none: write pending, firing, quiet or resolved"))
 }
 
 fn is_newest(text: &str) -> Result<bool, String> {
@@ -206,7 +206,7 @@ mod tests {
             ("page_size", "1.5", "page_size: \"1.5\" is no whole number: write 1 to 100"),
             ("priority", "P7", "priority: \"P7\" is no priority: write P1, P2, P3 or P4 (or critical, high, medium, low)"),
             ("tenant", "a|b", "tenant: several tenants"),
-            ("state", "open", "state: \"open\" is none: write pending, firing or resolved"),
+            ("state", "open", "state: \"open\" is none: write pending, firing, quiet or resolved"),
             ("since", "yesterday", "since: \"yesterday\" is neither an RFC 3339 time such as"),
             ("include_pending", "maybe", "include_pending: \"maybe\" is neither true nor false"),
             ("order", "oldest", "order: \"oldest\" is none: write urgency or newest"),

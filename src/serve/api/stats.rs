@@ -25,6 +25,7 @@ pub(super) struct Body {
     last_remediation: Option<String>,
 
     firing: u64,
+    quiet: u64,
     resolved: u64,
     pending: u64,
     errors_last_hour: u64,
@@ -64,6 +65,7 @@ pub(super) async fn get(State(api): State<Api>) -> Result<Json<Body>, ApiError> 
         last_error: stats.last_error.map(|at| at.to_string()),
         last_remediation: None,
         firing: stats.firing,
+        quiet: stats.quiet,
         resolved: stats.resolved,
         pending: stats.pending,
         errors_last_hour: stats.last_hour,

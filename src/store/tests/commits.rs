@@ -42,6 +42,13 @@ fn an_update_changes_the_head_and_an_unpublished_count_is_found_again() {
         last_seen: Timestamp(i64::MAX),
         window_count: 70,
         sampled: true,
+        life: Life {
+            due_at: HealthyTime(7),
+            outbreaks: 4,
+            last_outbreaks: [Some(Timestamp(30)), Some(Timestamp(20)), Some(Timestamp(10))],
+            flapping: true,
+            notice: Some(Notice::SuppressRollout),
+        },
         ..first.head.clone()
     };
     let changes = Changes { events: vec![EventWrite::Update(head.clone())], ..Changes::default() };
@@ -68,7 +75,7 @@ fn a_commit_that_does_not_fit_leaves_nothing_and_the_next_one_goes_through() {
         Changes { events: vec![open_event(&event(2))], feed: vec![tell(EventRow(2)), untold], windows: vec![window(1, "oom")] },
     ];
     for changes in cases {
-        let error = writer.commit(&Commit { changes, requests: vec![request(1)], rules: None }).unwrap_err();
+        let error = writer.commit(&Commit { changes, requests: vec![request(1)], ..Commit::default() }).unwrap_err();
         assert!(matches!(error, StoreError::Inconsistent { .. }), "{error:?}");
         assert!(!error.is_transient());
     }

@@ -75,6 +75,7 @@ fn statistics_leave_pending_events_out() {
     let expected = Stats {
         total: 3,
         firing: 2,
+        quiet: 0,
         resolved: 1,
         pending: 1,
         last_hour: 1,

@@ -4,6 +4,7 @@ mod backups;
 mod commits;
 mod faults;
 mod feeds;
+mod lifecycle;
 mod lists;
 mod model;
 mod removal;
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 use crate::flow::{Clock, RequestDigest};
 use crate::model::{
     Changes, ErrorEvent, EventHead, EventId, EventOrigin, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation,
-    Labels, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, WindowState, Workload,
+    HealthyTime, Labels, Life, Notice, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, WindowState,
+    Workload,
 };
 
 use super::*;
@@ -68,6 +70,7 @@ fn event(n: u64) -> ErrorEvent {
         sampled: false,
         published_count: 1,
         published_at: START,
+        life: Life { due_at: HealthyTime(n as i64), outbreaks: 1, last_outbreaks: [Some(START), None, None], ..Life::default() },
     };
     ErrorEvent {
         row,

@@ -78,7 +78,7 @@ impl Reference {
             changes.feed.push(tell(EventRow(1_000_000)));
         }
         let requests = (0..*requests).map(|n| (RequestDigest(now.nanos().unsigned_abs().into()), now.plus(Duration::from_nanos(n.into()))));
-        (Commit { changes, requests: requests.collect(), rules: None }, touched.into_values().collect(), entries)
+        (Commit { changes, requests: requests.collect(), ..Commit::default() }, touched.into_values().collect(), entries)
     }
 
     fn accept(&mut self, commit: Commit, events: Vec<ErrorEvent>, entries: Vec<FeedEntry>, opened: u64, now: Timestamp) {
@@ -88,7 +88,7 @@ impl Reference {
             .iter()
             .map(|write| match write {
                 EventWrite::Open(event) => event.row.0,
-                EventWrite::Update(head) => head.row.0,
+                EventWrite::Update(head) | EventWrite::Unhit(head) => head.row.0,
             })
             .collect();
         self.next += opened;

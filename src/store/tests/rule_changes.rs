@@ -71,7 +71,7 @@ fn events_of_a_removed_rule_are_closed_with_an_entry_each_and_its_windows_go() {
         assert_eq!((entry.kind, entry.at), (FeedKind::Transition, place.clock.now()));
         let head = &entry.event.head;
         assert_eq!((head.state, head.reason), (state, TransitionReason::RuleRemoved));
-        assert_eq!(head.published_count, head.count);
+        assert_eq!((head.published_count, head.life.due_at), (head.count, HealthyTime::NEVER));
         assert_eq!(store.get(entry.event.id).unwrap().as_ref(), Some(&entry.event));
     }
     assert_eq!(writer.unpublished().unwrap(), []);

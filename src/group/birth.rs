@@ -1,0 +1,34 @@
+//! What an event keeps of its first hit.
+
+use std::sync::Arc;
+
+use crate::model::{ErrorEvent, EventHead, EventId, Timestamp};
+
+use super::shown::Shown;
+use super::sight::{Sighting, Sightings};
+
+/// Spreads row numbers over the bits of an event's name.
+const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
+
+/// The event of a fingerprint's first hit, with what it shows of who logged. The head is as it was before the batch was folded in.
+pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, head: EventHead, now: Timestamp) -> ErrorEvent {
+    let rule = sightings.rules.rule(sighting.rule);
+    let entropy = u128::from_be_bytes(sighting.fingerprint.0) ^ (head.row.0 as u128).wrapping_mul(GOLDEN);
+    ErrorEvent {
+        row: head.row,
+        id: EventId::new(now, entropy),
+        fingerprint: sighting.fingerprint,
+        tenant: sightings.tenant.clone(),
+        cluster: Arc::clone(&sightings.cluster),
+        rule: sightings.rule_name(sighting.rule).clone(),
+        priority: rule.priority,
+        generation: sightings.rules.generation(),
+        workload: shown.workload.clone(),
+        labels: shown.labels.clone(),
+        template: Arc::clone(&sighting.template),
+        message: Arc::clone(&sighting.message),
+        window_key: sighting.window_key,
+        window: rule.window,
+        head,
+    }
+}
