@@ -223,7 +223,7 @@ impl Grouper {
         for fingerprint in fingerprints {
             let Some(head) = self.heads.peek(&fingerprint).filter(|head| head.life.due_at <= now.healthy) else { continue };
             let deadline = head.life.due_at;
-            let Some(step) = next((head.state, head.reason), Input::Due) else { continue };
+            let Some(step) = next((head.state, head.reason), head.life.outbreaks > 0, Input::Due) else { continue };
             self.enter(fingerprint, step, false, now.clock);
             self.set_due(fingerprint, self.lifecycle.due_after(step.0, deadline));
         }
@@ -340,7 +340,7 @@ impl Grouper {
         }
         head.sampled |= sighting.sampled;
         let (row, tell) = (head.row, head.published_at.plus(interval) <= now.clock);
-        let next = next((head.state, head.reason), Input::Hit { fires });
+        let next = next((head.state, head.reason), head.life.outbreaks > 0, Input::Hit { fires });
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
         head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
         self.touched.event(fingerprint).hit = true;
@@ -362,7 +362,7 @@ impl Grouper {
         for row in std::mem::take(&mut window.pending) {
             let Some(&fingerprint) = self.waiting.get(&row) else { continue };
             let Some(head) = self.heads.peek(&fingerprint).filter(|head| head.last_seen >= since) else { continue };
-            if let Some(step) = next((head.state, head.reason), Input::Hit { fires: true }) {
+            if let Some(step) = next((head.state, head.reason), head.life.outbreaks > 0, Input::Hit { fires: true }) {
                 self.enter(fingerprint, step, rollout, now.clock);
                 self.set_due(fingerprint, self.lifecycle.due(step.0, sighted.rule.window, now.healthy));
             }

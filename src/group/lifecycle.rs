@@ -3,8 +3,9 @@
 //! | | hit, threshold reached | hit, below it | not hit for its time |
 //! |---|---|---|---|
 //! | new | firing, `threshold_reached` | pending, `first_hit` | |
-//! | pending | firing, `threshold_reached` or `reappeared` | | |
-//! | pending, `rule_removed` | firing, `threshold_reached` | pending, `reappeared` | |
+//! | pending | firing, `threshold_reached` | | |
+//! | pending, has fired before | firing, `reappeared` | | |
+//! | pending, `rule_removed` | as above | pending, `first_hit`, or `reappeared` when it has fired before | |
 //! | firing | | | quiet, `quieted` |
 //! | quiet | firing, `resumed` | | resolved, `stayed_quiet` |
 //! | resolved | firing, `reappeared` | pending, `reappeared` | |
@@ -45,17 +46,17 @@ pub(super) fn born(fires: bool) -> Step {
     }
 }
 
-/// The next state, `None` to stay in this one.
-pub(super) fn next((state, reason): Step, input: Input) -> Option<Step> {
+/// The next state of an event that has or has not been firing before; `None` to stay in this one.
+pub(super) fn next((state, reason): Step, has_fired: bool, input: Input) -> Option<Step> {
     use EventState::{Firing, Pending, Quiet, Resolved};
-    use TransitionReason::{Quieted, Reappeared, Resumed, RuleRemoved, StayedQuiet, ThresholdReached};
+    use TransitionReason::{FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, StayedQuiet, ThresholdReached};
     match (state, input) {
         (Firing, Input::Hit { .. }) => None,
         // Its rule was gone in between.
-        (Pending, Input::Hit { fires: false }) if reason == RuleRemoved => Some((Pending, Reappeared)),
+        (Pending, Input::Hit { fires: false }) if reason == RuleRemoved => Some((Pending, if has_fired { Reappeared } else { FirstHit })),
         (Pending | Quiet, Input::Hit { fires: false }) => None,
         // What came back below its threshold and reaches it is a regression, too.
-        (Pending, Input::Hit { fires: true }) if reason == Reappeared => Some((Firing, Reappeared)),
+        (Pending, Input::Hit { fires: true }) if has_fired || reason == Reappeared => Some((Firing, Reappeared)),
         (Pending, Input::Hit { fires: true }) => Some((Firing, ThresholdReached)),
         (Quiet, Input::Hit { fires: true }) => Some((Firing, Resumed)),
         (Resolved, Input::Hit { fires: false }) => Some((Pending, Reappeared)),

@@ -14,20 +14,21 @@ fn at(seconds: i64) -> Timestamp {
 fn every_state_and_every_input_lead_where_the_table_says() {
     const FULL: Input = Input::Hit { fires: true };
     const BELOW: Input = Input::Hit { fires: false };
-    /// A state, the reasons that it may have, and what comes of each input.
-    type Row = (EventState, &'static [TransitionReason], [Option<Step>; 3]);
-    let table: [Row; 6] = [
-        (Pending, &[FirstHit], [Some((Firing, ThresholdReached)), None, None]),
-        (Pending, &[Reappeared], [Some((Firing, Reappeared)), None, None]),
-        (Pending, &[RuleRemoved], [Some((Firing, ThresholdReached)), Some((Pending, Reappeared)), None]),
-        (Firing, &[ThresholdReached, Reappeared, Resumed], [None, None, Some((Quiet, Quieted))]),
-        (Quiet, &[Quieted], [Some((Firing, Resumed)), None, Some((Resolved, StayedQuiet))]),
-        (Resolved, &[StayedQuiet, RuleRemoved], [Some((Firing, Reappeared)), Some((Pending, Reappeared)), None]),
+    /// A state, the reasons that it may have, whether it has fired, and what comes of each input.
+    type Row = (EventState, &'static [TransitionReason], bool, [Option<Step>; 3]);
+    let table: [Row; 7] = [
+        (Pending, &[FirstHit], false, [Some((Firing, ThresholdReached)), None, None]),
+        (Pending, &[Reappeared], true, [Some((Firing, Reappeared)), None, None]),
+        (Pending, &[RuleRemoved], false, [Some((Firing, ThresholdReached)), Some((Pending, FirstHit)), None]),
+        (Pending, &[RuleRemoved], true, [Some((Firing, Reappeared)), Some((Pending, Reappeared)), None]),
+        (Firing, &[ThresholdReached, Reappeared, Resumed], true, [None, None, Some((Quiet, Quieted))]),
+        (Quiet, &[Quieted], true, [Some((Firing, Resumed)), None, Some((Resolved, StayedQuiet))]),
+        (Resolved, &[StayedQuiet, RuleRemoved], true, [Some((Firing, Reappeared)), Some((Pending, Reappeared)), None]),
     ];
-    for (state, reasons, expected) in table {
+    for (state, reasons, has_fired, expected) in table {
         for reason in reasons {
             for (input, expected) in [FULL, BELOW, Input::Due].into_iter().zip(expected) {
-                assert_eq!(next((state, *reason), input), expected, "{state:?} {reason:?} {input:?}");
+                assert_eq!(next((state, *reason), has_fired, input), expected, "{state:?} {reason:?} {has_fired} {input:?}");
             }
         }
     }
