@@ -22,6 +22,7 @@ mod limits;
 mod loki_push;
 mod overload;
 mod proto;
+mod quiet;
 mod reload;
 mod rule_files;
 mod scan;
