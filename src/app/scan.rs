@@ -216,7 +216,7 @@ impl<'b> Scanner<'b> {
                 self.events.insert(event.fingerprint, *event);
             }
             EventWrite::Open(event) => self.totals.unlisted += event.head.count,
-            EventWrite::Update(head) | EventWrite::Unhit(head) => self.update(head),
+            EventWrite::Update(head) | EventWrite::Unhit(head) | EventWrite::Hit(head) => self.update(head),
         }
     }
 

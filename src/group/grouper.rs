@@ -411,6 +411,7 @@ impl Grouper {
             let Some(head) = self.heads.peek_mut(&fingerprint) else { continue };
             let touch = touched.index.remove(&fingerprint).unwrap_or_default();
             self.due.remove(&(head.published_at.plus(interval), fingerprint));
+            let stepped = touch.feed.is_some_and(|feed| feed.kind == FeedKind::Transition);
             match touch.feed {
                 Some(feed) => {
                     (head.published_count, head.published_at) = (head.count, feed.at);
@@ -427,6 +428,7 @@ impl Grouper {
                     event.head = head.clone();
                     EventWrite::Open(event)
                 }
+                None if touch.hit && !stepped => EventWrite::Hit(head.clone()),
                 None if touch.hit => EventWrite::Update(head.clone()),
                 None => EventWrite::Unhit(head.clone()),
             });

@@ -35,7 +35,7 @@ impl Shelf {
                     self.origins.insert(event.row, origin(event));
                     &event.head
                 }
-                EventWrite::Update(head) | EventWrite::Unhit(head) => head,
+                EventWrite::Update(head) | EventWrite::Unhit(head) | EventWrite::Hit(head) => head,
             };
             assert!(written.insert(head.row), "one write for each event");
             assert_eq!(self.opened.iter().filter(|row| **row == head.row).count(), 1, "opened once, before it is updated");
@@ -300,7 +300,7 @@ fn a_workload_with_as_many_events_as_it_may_have_counts_further_lines_in_one_eve
     world.grouper = Grouper::new(&config, EventRow(1));
     world.push(&[("api", "one", 0), ("web", "one", 0)], 0);
     let changes = world.push(&[("api", "two", 1), ("api", "three password=a", 1), ("api", "one", 1), ("api", "four", 1)], 1);
-    let [EventWrite::Open(_), EventWrite::Open(rest), EventWrite::Update(_)] = &changes.events[..] else { panic!("{changes:?}") };
+    let [EventWrite::Open(_), EventWrite::Open(rest), EventWrite::Hit(_)] = &changes.events[..] else { panic!("{changes:?}") };
     assert_eq!((&*rest.template, rest.head.sampled, rest.head.count, rest.head.state), ("<other>", true, 2, Firing));
     assert!(
         rest.message.contains("has 2 events of this rule") && rest.message.ends_with(": three password=<redacted>"),

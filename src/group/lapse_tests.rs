@@ -32,7 +32,7 @@ fn an_event_without_hits_is_quiet_and_then_resolved_and_both_are_told_once() {
     world.push(&[("api", "x", 0)], 0);
     assert!(world.lapse(5 * MINUTE - 1).is_empty());
     let changes = world.push(&[("api", "x", 200)], 200);
-    assert!(matches!(changes.events[..], [EventWrite::Update(_)]));
+    assert!(matches!(changes.events[..], [EventWrite::Hit(_)]));
     let steps = [(5 * MINUTE, Firing, ThresholdReached), (200 + 5 * MINUTE, Quiet, Quieted), (200 + 30 * MINUTE, Resolved, StayedQuiet)];
     for (seconds, state, reason) in steps {
         world.lapse(seconds - 1);

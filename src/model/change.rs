@@ -45,6 +45,8 @@ pub enum EventWrite {
     Open(Box<ErrorEvent>),
     /// New values for everything that changes.
     Update(EventHead),
+    /// Hit without a transition: the same, but for what only a transition changes (state, reason, and the life apart from its deadline).
+    Hit(EventHead),
     /// The same without a hit: retention goes by the last one.
     Unhit(EventHead),
 }

@@ -55,6 +55,17 @@ fn an_update_changes_the_head_and_an_unpublished_count_is_found_again() {
     writer.commit(&Commit { changes, ..Commit::default() }).unwrap();
     assert_eq!(writer.unpublished().unwrap(), std::slice::from_ref(&head));
     let expected = ErrorEvent { priority: Priority::P1, head, ..first };
+    assert_eq!(store.get(expected.id).unwrap(), Some(expected.clone()));
+
+    // A hit without a transition leaves what only a transition changes.
+    let life = Life { due_at: HealthyTime(8), ..Life::default() };
+    let hit = EventHead { count: 1_001, last_seen: Timestamp(7), priority: Priority::P2, life, ..event(1).head };
+    let changes = Changes { events: vec![EventWrite::Hit(hit.clone())], ..Changes::default() };
+    writer.commit(&Commit { changes, ..Commit::default() }).unwrap();
+    let before = expected.head.clone();
+    let life = Life { due_at: HealthyTime(8), ..before.life };
+    let expected =
+        ErrorEvent { priority: hit.priority, head: EventHead { state: before.state, reason: before.reason, life, ..hit }, ..expected };
     assert_eq!(store.get(expected.id).unwrap(), Some(expected));
 }
 

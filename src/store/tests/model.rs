@@ -63,7 +63,9 @@ impl Reference {
             let event = touched.entry(row).or_insert_with(|| self.events[&row].0.clone());
             event.head.count += hits;
             event.head.last_seen = now;
-            changes.events.push(EventWrite::Update(event.head.clone()));
+            // Nothing steps in this model, so both ways to write a hit are the same.
+            let head = event.head.clone();
+            changes.events.push(if hits % 2 == 0 { EventWrite::Update(head) } else { EventWrite::Hit(head) });
         }
         let mut entries = Vec::new();
         for pick in told.iter().filter(|_| !known.is_empty()) {
@@ -88,7 +90,7 @@ impl Reference {
             .iter()
             .map(|write| match write {
                 EventWrite::Open(event) => event.row.0,
-                EventWrite::Update(head) | EventWrite::Unhit(head) => head.row.0,
+                EventWrite::Update(head) | EventWrite::Unhit(head) | EventWrite::Hit(head) => head.row.0,
             })
             .collect();
         self.next += opened;
