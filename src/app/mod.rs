@@ -15,6 +15,7 @@ mod rulebook;
 mod running;
 mod scan;
 mod scan_groups;
+mod scenario;
 mod start;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
@@ -22,6 +23,7 @@ pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};
 pub use running::App;
 pub use scan::{Scanner, Totals};
 pub use scan_groups::{GroupFault, GroupTotals, GroupedLine, LineGrouper};
+pub use scenario::{Rehearsal, SeenTransition, rehearse};
 pub use start::{StartError, preflight};
 
 /// The line that `version` prints: `kube-sentinel <version> (commit: <commit>, built: <date>)`.

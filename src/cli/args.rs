@@ -165,8 +165,13 @@ pub(super) struct EventsArgs {
 pub(super) enum RulesCommand {
     /// Report every problem of the rule files.
     Check,
-    /// Run every rule's samples against the whole set.
-    Test,
+    /// Run every rule's samples against the whole set, and tests in virtual time.
+    Test {
+        /// Test file, or folder of `*.test.yaml`; may be given several times. Those that stand beside the rule files run as well: all in a
+        /// folder of rules, and `a.test.yaml` beside `a.yaml`.
+        #[arg(long, value_name = "PATH")]
+        tests: Vec<PathBuf>,
+    },
     /// Say what becomes of one line, and why.
     Explain {
         /// The line as it stands in the log.

@@ -9,6 +9,7 @@ mod config;
 mod events;
 mod explain;
 mod output;
+mod rule_scenarios;
 mod rules;
 mod run;
 mod scan;

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use crate::app::{self, Overrides, Rulebook};
 use crate::model::Labels;
+use crate::rules::Scenario;
 
 use super::args::RulesCommand;
-use super::{FINE, PROBLEMS};
+use super::{FINE, PROBLEMS, rule_scenarios};
 
 /// Looks at the rules that `run` would put in force.
 pub(super) fn rules(overrides: &Overrides, command: &RulesCommand) -> anyhow::Result<u8> {
@@ -26,7 +27,10 @@ pub(super) fn rules(overrides: &Overrides, command: &RulesCommand) -> anyhow::Re
     super::output::warnings(book.warnings())?;
     match command {
         RulesCommand::Check => check(&book),
-        RulesCommand::Test => test(&book),
+        RulesCommand::Test { tests } => match rule_scenarios::read(&book, tests, &loaded.config.rules.files) {
+            Ok(scenarios) => test(&book, &scenarios),
+            Err(problems) => super::output::problems(&problems, PROBLEMS),
+        },
         RulesCommand::Explain { line, labels } => match parse_labels(labels) {
             Ok(labels) => super::explain::explain(&book, line, labels),
             Err(problem) => super::output::problems(&[problem], super::USAGE),
@@ -47,8 +51,8 @@ fn check(book: &Rulebook) -> anyhow::Result<u8> {
     Ok(FINE)
 }
 
-/// Every sample against the whole set: also whether an earlier rule takes the line away.
-fn test(book: &Rulebook) -> anyhow::Result<u8> {
+/// Every sample against the whole set, also whether an earlier rule takes the line away; then the tests in virtual time.
+fn test(book: &Rulebook, scenarios: &[Scenario]) -> anyhow::Result<u8> {
     let mut out = io::stdout().lock();
     let mut failed = 0;
     let mut samples = 0;
@@ -81,7 +85,8 @@ fn test(book: &Rulebook) -> anyhow::Result<u8> {
         }
         failed += fails.len();
     }
-    writeln!(out, "{} rules, {samples} samples, {failed} failed", book.rules().rules().len())?;
+    failed += rule_scenarios::run(book, scenarios, &mut out)?;
+    writeln!(out, "{} rules, {samples} samples, {} tests, {failed} failed", book.rules().rules().len(), scenarios.len())?;
     Ok(if failed == 0 { FINE } else { PROBLEMS })
 }
 

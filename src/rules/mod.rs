@@ -7,6 +7,8 @@
 //! paths ─ source ─► text ─ yaml ─► tree ─ reader, file ─► RuleFile ─ validate, cases ─► Rule ─► RuleSet
 //! ```
 //!
+//! Test files stand beside rule files: [`read_tests`], then [`scenarios`].
+//!
 //! INVARIANT: a set that exists has compiled, and its rules hold their samples; nothing about a rule can fail after it was loaded.
 //! INVARIANT: no text makes loading panic, or take more memory or time than its size and the limits here allow.
 
@@ -16,6 +18,7 @@ mod file;
 mod pattern;
 mod problem;
 mod reader;
+mod scenario;
 mod schema;
 mod selector;
 mod set;
@@ -25,10 +28,11 @@ mod yaml;
 
 pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
+pub use scenario::{Expectation, ExpectedTransition, Scenario, TimedLine, scenarios};
 pub use schema::schema;
 pub use selector::{LabelTest, NamespaceTest, Selector};
 pub use set::{ACTIONS, CountBy, CountByError, DEFAULT_RULE, Remediation, Rule, RuleSet, Samples};
-pub use source::{ContentDigest, RuleSource, content_digest, read};
+pub use source::{ContentDigest, RuleSource, content_digest, read, read_tests};
 pub use validate::{LoadOptions, Loaded, load};
 
 /// Largest rule file, in bytes. The largest public packs are under 2 MiB.

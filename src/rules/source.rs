@@ -1,5 +1,6 @@
 //! Where rule files come from.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,6 +23,13 @@ pub struct RuleSource {
     pub name: String,
     /// YAML.
     pub text: String,
+}
+
+/// Which files of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Rules,
+    Tests,
 }
 
 /// Hash over names and texts of files. Equal digests mean equal files.
@@ -56,8 +64,8 @@ impl RuleSource {
 
 /// Reads files, and of folders every `*.yaml` and `*.yml` directly in them, by name. No path at all is the default pack.
 ///
-/// Names with a leading dot are left out: editors' temporary files, and the `..data` folder through which Kubernetes swaps the files of a
-/// ConfigMap. Links to files are followed.
+/// Test files (`*.test.yaml`, see [`read_tests`]) are left out, and names with a leading dot: editors' temporary files, and the `..data`
+/// folder through which Kubernetes swaps the files of a ConfigMap. Links to files are followed.
 ///
 /// # Errors
 /// With every path that cannot be read, is too large, is not UTF-8, or is a folder without rule files.
@@ -65,9 +73,30 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<RuleSource>, Vec<Problem>
     if paths.is_empty() {
         return Ok(vec![RuleSource::default_pack()]);
     }
+    read_all(paths.iter().map(|path| files_of(path.as_ref(), Wanted::Rules)))
+}
+
+/// Reads test files: those named, of named folders every `*.test.yaml` and `*.test.yml`, and those that stand beside the rules. Beside a
+/// folder of rules are all that are in it, beside `a.yaml` is `a.test.yaml`: others may be about rules that are not loaded.
+///
+/// # Errors
+/// With every path that cannot be read, and every named folder without test files.
+pub fn read_tests(named: &[PathBuf], rules: &[PathBuf]) -> Result<Vec<RuleSource>, Vec<Problem>> {
+    let beside = rules.iter().flat_map(|path| tests_beside(path)).map(|file| Ok(vec![file]));
+    let mut seen = HashSet::new();
+    // One that is named and stands beside a rule file as well runs once.
+    let mut first = |file: &PathBuf| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone()));
+    read_all(named.iter().map(|path| files_of(path, Wanted::Tests)).chain(beside).map(|files| {
+        let mut files = files?;
+        files.retain(&mut first);
+        Ok(files)
+    }))
+}
+
+fn read_all(found: impl Iterator<Item = Result<Vec<PathBuf>, Problem>>) -> Result<Vec<RuleSource>, Vec<Problem>> {
     let (mut sources, mut problems) = (Vec::new(), Vec::new());
-    for path in paths {
-        match files_of(path.as_ref()) {
+    for files in found {
+        match files {
             Ok(files) => {
                 for file in files {
                     match read_file(&file) {
@@ -93,7 +122,20 @@ pub fn content_digest(sources: &[RuleSource]) -> ContentDigest {
     ContentDigest(hash.digest128())
 }
 
-fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+/// None at all is fine: most rules have no test file. A path that cannot be read was reported when its rules were.
+fn tests_beside(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        return files_of(path, Wanted::Tests).unwrap_or_default();
+    }
+    let endings = ["test.yaml", "test.yml"];
+    endings.into_iter().map(|ending| path.with_extension(ending)).filter(|file| !is_test(path) && file.is_file()).collect()
+}
+
+fn is_test(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b".test"))
+}
+
+fn files_of(path: &Path, wanted: Wanted) -> Result<Vec<PathBuf>, Problem> {
     let meta = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !meta.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -103,16 +145,16 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problem> {
         let file = entry.map_err(|error| unreadable(path, &error))?.path();
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if yaml && !hidden && !file.is_dir() {
+        if yaml && !hidden && is_test(&file) == (wanted == Wanted::Tests) && !file.is_dir() {
             files.push(file);
         }
     }
     if files.is_empty() {
-        return Err(Problem::of_file(
-            &path.to_string_lossy(),
-            "no *.yaml or *.yml in this folder",
-            "add a rule file, or name another folder",
-        ));
+        let (what, hint) = match wanted {
+            Wanted::Rules => ("no *.yaml or *.yml in this folder", "add a rule file, or name another folder"),
+            Wanted::Tests => ("no *.test.yaml or *.test.yml in this folder", "add a test file, or name another folder"),
+        };
+        return Err(Problem::of_file(&path.to_string_lossy(), what, hint));
     }
     files.sort();
     Ok(files)
@@ -157,12 +199,19 @@ mod tests {
     #[test]
     fn a_folder_gives_its_rule_files_by_name() {
         let dir = tempfile::tempdir().expect("a folder");
-        for name in ["b.yaml", "a.yml", ".hidden.yaml", "c.txt"] {
+        for name in ["b.yaml", "a.yml", "b.test.yaml", "a.test.yml", ".hidden.yaml", "c.txt"] {
             fs::write(dir.path().join(name), name).expect("written");
         }
         fs::create_dir(dir.path().join("nested.yaml")).expect("made");
         let texts: Vec<String> = read(&[dir.path()]).expect("read").into_iter().map(|source| source.text).collect();
         assert_eq!(texts, ["a.yml", "b.yaml"]);
+        let tests = |named: &[&str], rules: &[&str]| -> Vec<String> {
+            let [named, rules] = [named, rules].map(|names| names.iter().map(|name| dir.path().join(name)).collect::<Vec<_>>());
+            read_tests(&named, &rules).expect("read").into_iter().map(|source| source.text).collect()
+        };
+        assert_eq!(tests(&[], &[""]), ["a.test.yml", "b.test.yaml"]);
+        assert_eq!(tests(&[], &["a.yml", "c.txt"]), ["a.test.yml"], "those of other rule files are left out");
+        assert_eq!(tests(&["b.test.yaml"], &["b.yaml", "a.yml"]), ["b.test.yaml", "a.test.yml"], "each runs once");
     }
 
     #[cfg(unix)]

@@ -25,6 +25,7 @@ mod proto;
 mod quiet;
 mod reload;
 mod rule_files;
+mod rule_scenarios;
 mod scan;
 mod scan_groups;
 mod secrets;

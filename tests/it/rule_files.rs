@@ -96,7 +96,8 @@ fn the_schema_accepts_good_files_and_refuses_what_it_can_see() {
     let schema: serde_json::Value = serde_json::from_str(&rules::schema()).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let value = |file: &Path| serde_saphyr::from_str::<serde_json::Value>(&fs::read_to_string(file).expect("text"));
-    for file in ["rules", "rules/packs", "tests/corpus/rules/good"].into_iter().flat_map(folder) {
+    let rule_files = ["rules", "rules/packs", "tests/corpus/rules/good"].into_iter().flat_map(folder);
+    for file in rule_files.filter(|file| !name(file).ends_with(".test.yaml")) {
         let value = value(&file).expect("YAML");
         let errors: Vec<String> = validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path())).collect();
         assert!(errors.is_empty(), "{file:?}: {errors:#?}");

@@ -1,0 +1,179 @@
+//! `rules test` with tests in virtual time: what passes, what fails and says so, and what is no test file.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::shell::{Done, run, text};
+
+const RULES: &str = "rules:
+  - {name: slow, priority: P2, match: {pattern: 'slow disk'}, count: 3, window: 10m}
+  - {name: panic, priority: P1, match: {pattern: 'panic: '}}
+";
+
+/// A folder with `rules.yaml` and, beside it, `rules.test.yaml`.
+fn folder(tests: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, RULES).expect("written");
+    fs::write(folder.path().join("rules.test.yaml"), tests).expect("written");
+    (folder, rules)
+}
+
+fn test(tests: &str) -> Done {
+    let (_folder, rules) = folder(tests);
+    run(&["rules", "test", "--rules", text(&rules)])
+}
+
+/// A test of this name with these lines and expectations, in flow style.
+fn one(name: &str, lines: &str, rest: &str) -> String {
+    format!("tests:\n  - name: {name}\n    stream: {{namespace: shop, pod: db-0}}\n    lines: {lines}\n    {rest}\n")
+}
+
+fn verdict(done: &Done) -> (Option<i32>, &str) {
+    (done.code, done.out.lines().last().unwrap_or(&done.err))
+}
+
+#[test]
+fn thresholds_windows_and_lives_are_tested_in_virtual_time() {
+    let cases = [
+        (
+            "the window is reached",
+            "[{at: 0s, repeat: 3, every: 1m, line: slow disk}]",
+            "expect: [{at: 119999ms, rule: slow, state: pending, count: 2}, {at: 2m, rule: slow, state: firing, count: 3, window_count: 3}]",
+        ),
+        (
+            "it never is",
+            "[{at: 0s, repeat: 9, every: 6m, line: slow disk}]",
+            "expect: [{at: 2d, rule: slow, state: pending, reason: first_hit, count: 9, window_count: 2}]",
+        ),
+        (
+            "an event is over and comes back",
+            "[{at: 1d, line: 'panic: 1'}, {at: 0s, line: 'panic: 2'}]",
+            "transitions:
+      - {at: 0s, rule: panic, to: firing, reason: threshold_reached}
+      - {at: 5m, rule: panic, to: quiet, reason: quieted}
+      - {at: 30m, rule: panic, to: resolved, reason: stayed_quiet}
+      - {at: 1d, rule: panic, to: firing, reason: reappeared}",
+        ),
+        (
+            "a hit before the deadline keeps it open and one at it brings it back",
+            "[{at: 0s, line: 'panic: 1'}, {at: 299s, line: 'panic: 1'}, {at: 599s, line: 'panic: 1'}]",
+            "transitions: [{at: 0s, rule: panic, to: firing}, {at: 599s, rule: panic, to: quiet}, {at: 599s, rule: panic, to: firing, reason: resumed}]",
+        ),
+        (
+            "streams are told apart",
+            "[{at: 0s, line: 'panic: 1'}, {at: 0s, stream: {namespace: shop, pod: web-0}, line: 'panic: 1'}]",
+            "expect: [{at: 0s, rule: panic, events: 2}, {at: 0s, rule: panic, stream: {pod: web-0}, events: 1}, {at: 0s, rule: slow, absent: true}]",
+        ),
+    ];
+    for (name, lines, rest) in cases {
+        let done = test(&one(name, lines, rest));
+        assert_eq!(verdict(&done), (Some(0), "2 rules, 0 samples, 1 tests, 0 failed"), "{name}: {} {}", done.out, done.err);
+        assert!(done.out.contains(&format!("ok   {name} (")), "{}", done.out);
+    }
+}
+
+#[test]
+fn a_test_that_expects_something_else_fails_and_says_what_came() {
+    let (lines, place) = ("[{at: 0s, repeat: 2, every: 1m, line: slow disk}]", "rules.test.yaml:2");
+    let cases = [
+        (
+            "expect: [{at: 2m, rule: slow, state: firing, count: 3}]",
+            "     expected at 2m: slow firing, count 3\n                got: pending, count 2\n",
+        ),
+        ("expect: [{at: 2m, rule: panic}]", "     expected at 2m: panic\n                got: no event\n"),
+        (
+            "expect: [{at: 2m, rule: slow, stream: {pod: db-0}, absent: true}]",
+            "     expected at 2m: no event of slow from {pod=\"db-0\"}\n                got: pending\n",
+        ),
+        (
+            "transitions: [{at: 0s, rule: slow, to: pending}, {at: 1m, rule: slow, to: firing}]",
+            "     expected as transition 2: at 1m: slow firing\n                          got: no more\n",
+        ),
+        ("transitions: []", "     expected as transition 1: no more\n                          got: at 0s: slow pending, first_hit\n"),
+    ];
+    for (rest, said) in cases {
+        let done = test(&one("a", lines, rest));
+        assert_eq!(verdict(&done), (Some(1), "2 rules, 0 samples, 1 tests, 1 failed"), "{} {}", done.out, done.err);
+        assert!(done.out.contains("FAIL a (1 expectation, ") && done.out.contains(place), "{}", done.out);
+        assert!(done.out.contains(said), "{said}\n{}", done.out);
+    }
+}
+
+#[test]
+fn every_problem_of_a_test_file_is_told_with_its_line() {
+    let done = test(
+        "tests:
+  - name: a
+    lines:
+      - {at: 5, line: x}
+      - {at: 0s, line: x, every: 1s}
+      - {at: 0s, repeat: 0, line: x}
+      - {at: 300d, repeat: 100, every: 300d, line: x}
+      - {line: x}
+    expect:
+      - {at: 0s, rule: panik}
+      - {at: 0s, rule: panic, state: burning, colour: red}
+      - {at: 0s, rule: panic, absent: true, events: 1}
+    transitions:
+      - {at: 0s, rule: nothing-like-it, to: firing}
+  - lines: []
+",
+    );
+    let said: Vec<&str> = done.err.lines().map(|line| line.rsplit_once("rules.test.yaml:").map_or(line, |(_, said)| said)).collect();
+    assert_eq!(
+        said,
+        [
+            "4: `at`: \"5\" is no duration; write a number with a unit, such as 0s, 500ms, 30s, 1h30m or 2d",
+            "5: `every` without `repeat`; add `repeat:`, or leave `every:` out",
+            "6: `repeat` must be a whole number from 1 to 100000, not \"0\"; write `repeat: 1`",
+            "7: the last of these lines comes after 3650d; repeat it less often",
+            "8: `at` is missing; add `at:`",
+            "10: no rule \"panik\" is loaded and enabled; did you mean `panic`?",
+            "11: `state` must not be \"burning\"; write one of pending, firing, resolved, quiet",
+            "11: unknown key `colour`; known here are `at`, `rule`, `stream`, `state`, `reason`, `count`, `window_count`, `events`, `absent`",
+            "12: `absent` and `events` say both how many events there are; leave one of them out",
+            "14: no rule \"nothing-like-it\" is loaded and enabled; correct the name, or load the rule's file with --rules",
+            "15: the test expects nothing; add `expect:` or `transitions:`",
+            "15: `name` is missing; add `name:`",
+            "12 problems",
+        ]
+    );
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_file_that_tests_nothing_is_a_problem() {
+    for tests in ["", "tests: []\n", "tests:\n", "---\n"] {
+        let done = test(tests);
+        assert!(done.code == Some(1) && done.err.contains("the list `tests` is missing or empty"), "{tests:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn tests_are_found_beside_the_rules_or_named_and_run_once() {
+    let (folder, rules) = folder(&one("beside", "[]", "expect: [{at: 0s, rule: panic, absent: true}]"));
+    let named = folder.path().join("named.test.yaml");
+    fs::write(&named, one("named", "[]", "transitions: []")).expect("written");
+    let (folder, rules, named, beside) = (text(folder.path()), text(&rules), text(&named), folder.path().join("rules.test.yaml"));
+    let cases: [(&[&str], &str); 5] = [
+        (&["--rules", rules], "1 tests"),
+        (&["--rules", folder], "2 tests"),
+        (&["--rules", rules, "--tests", named], "2 tests"),
+        (&["--rules", rules, "--tests", folder], "2 tests"),
+        (&["--rules", rules, "--tests", text(&beside)], "1 tests"),
+    ];
+    for (args, tests) in cases {
+        let done = run(&[&["rules", "test"], args].concat());
+        assert!(
+            done.code == Some(0) && done.out.contains(&format!("2 rules, 0 samples, {tests}, ")),
+            "{args:?}: {} {}",
+            done.out,
+            done.err
+        );
+    }
+    let missing = run(&["rules", "test", "--rules", rules, "--tests", "nowhere.test.yaml"]);
+    assert!(missing.code == Some(1) && missing.err.contains("nowhere.test.yaml: cannot be read: "), "{}", missing.err);
+}
