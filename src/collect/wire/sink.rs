@@ -58,10 +58,16 @@ pub struct Sink<'a> {
     pub(super) room: &'a mut Room,
     pub(super) scratch: &'a mut Scratch,
     labels: &'a LabelCache,
-    rules: LineRules,
+    rules: Rules,
+    counts: Counts,
+}
+
+/// The rules for lines, and what follows from them.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    given: LineRules,
     /// Latest time that is not in the future.
     latest: Timestamp,
-    counts: Counts,
 }
 
 /// Takes the lines of one stream, paying for them as they come.
@@ -73,8 +79,7 @@ pub(super) struct StreamLines<'s> {
     into: Appender<'s>,
     room: &'s mut Room,
     stream: u32,
-    rules: LineRules,
-    latest: Timestamp,
+    rules: Rules,
     /// Further lines that are paid for.
     paid: usize,
     /// Of these lines; added to the sink's at the end.
@@ -114,7 +119,8 @@ impl<'a> Sink<'a> {
     #[must_use]
     pub fn new(block: &'a mut Block, room: &'a mut Room, scratch: &'a mut Scratch, labels: &'a LabelCache, rules: LineRules) -> Self {
         scratch.fold.clear();
-        Self { block, room, scratch, labels, latest: rules.received.plus(FUTURE), rules, counts: Counts::default() }
+        let rules = Rules { given: rules, latest: rules.received.plus(FUTURE) };
+        Self { block, room, scratch, labels, rules, counts: Counts::default() }
     }
 
     /// What was found until now.
@@ -189,16 +195,14 @@ impl<'a> Sink<'a> {
     /// A line at its place in the block's bytes. Lines come in ascending order and within the bytes.
     #[inline]
     pub(super) fn line(&mut self, start: usize, end: usize, at: Timestamp, stream: u32) {
-        let Self { rules, latest, ref mut counts, .. } = *self;
         let (bytes, mut into) = self.block.appender();
-        into.push(line(bytes, start, end, at, stream, rules, latest, counts));
+        into.push(self.rules.line(bytes, start..end, at, stream, &mut self.counts));
     }
 
     /// A way to take the lines of one stream, when nothing else is asked of the sink meanwhile.
     pub(super) fn lines_of(&mut self, stream: u32) -> StreamLines<'_> {
-        let Self { rules, latest, .. } = *self;
         let (bytes, into) = self.block.appender();
-        StreamLines { bytes, into, room: self.room, stream, rules, latest, paid: 0, counts: Counts::default(), all: &mut self.counts }
+        StreamLines { bytes, into, room: self.room, stream, rules: self.rules, paid: 0, counts: Counts::default(), all: &mut self.counts }
     }
 }
 
@@ -213,7 +217,7 @@ impl StreamLines<'_> {
             self.pay()?;
         }
         self.paid -= 1;
-        self.into.push(line(self.bytes, start, end, at, self.stream, self.rules, self.latest, &mut self.counts));
+        self.into.push(self.rules.line(self.bytes, start..end, at, self.stream, &mut self.counts));
         Ok(())
     }
 
@@ -235,32 +239,25 @@ impl StreamLines<'_> {
     }
 }
 
-/// A line by the rules for lines and times.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "inlined into loops that hold all of them in registers")]
-fn line(
-    bytes: &[u8],
-    start: usize,
-    end: usize,
-    at: Timestamp,
-    stream: u32,
-    rules: LineRules,
-    latest: Timestamp,
-    counts: &mut Counts,
-) -> Line {
-    counts.lines += 1;
-    let mut end = end;
-    if end - start > rules.max_line {
-        counts.truncated += 1;
-        end = cut(bytes, start, rules.max_line);
+impl Rules {
+    /// The line that stands there, by the rules for lines and times.
+    #[inline(always)]
+    fn line(self, bytes: &[u8], text: Range<usize>, at: Timestamp, stream: u32, counts: &mut Counts) -> Line {
+        let LineRules { received, max_line } = self.given;
+        let Range { start, mut end } = text;
+        counts.lines += 1;
+        if end - start > max_line {
+            counts.truncated += 1;
+            end = cut(bytes, start, max_line);
+        }
+        // None is the time of receipt, and so is the future.
+        let is_stamped = at != Timestamp(0);
+        let is_future = at > self.latest;
+        counts.stamped += u64::from(is_stamped);
+        counts.clamped += u64::from(is_future);
+        let at = if is_stamped && !is_future { at } else { received };
+        Line { start: offset(start), end: offset(end), stream, at }
     }
-    // None is the time of receipt, and so is the future.
-    let is_stamped = at != Timestamp(0);
-    let is_future = at > latest;
-    counts.stamped += u64::from(is_stamped);
-    counts.clamped += u64::from(is_future);
-    let at = if is_stamped && !is_future { at } else { rules.received };
-    Line { start: offset(start), end: offset(end), stream, at }
 }
 
 /// The end of a line that is too long, not within a character.
