@@ -40,7 +40,7 @@ mod window;
 pub use config::{GroupConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use exchange::Missing;
-pub use fingerprint::{Place, SCHEME};
+pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
