@@ -17,6 +17,7 @@ mod scan;
 mod scan_groups;
 mod scenario;
 mod start;
+mod virtual_time;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
 pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};

@@ -101,6 +101,11 @@ impl Rulebook {
         &self.group
     }
 
+    /// Whose lines they are.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
         let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names };

@@ -188,7 +188,11 @@ pub(super) enum RulesCommand {
         cost: bool,
     },
     /// Print the JSON schema of rule files, for editors.
-    Schema,
+    Schema {
+        /// That of test files instead.
+        #[arg(long)]
+        tests: bool,
+    },
 }
 
 /// `config`

@@ -7,7 +7,9 @@ mod group;
 mod message;
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
+use crate::app::{Config, Rulebook, rehearse};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
@@ -70,6 +72,32 @@ pub fn rule_file(data: &[u8]) {
             for problem in problems {
                 assert!(problem.line <= lines, "{problem} is behind the end");
             }
+        }
+    }
+}
+
+/// Loads the bytes as a test file of the default pack, and runs what was read: whatever they are, the answer is tests that come to an end, or
+/// a list of problems with lines.
+///
+/// # Panics
+/// When it is not: that is the finding.
+pub fn test_file(data: &[u8]) {
+    static BOOK: LazyLock<Rulebook> = LazyLock::new(|| Rulebook::load(&Config::default()).expect("the default pack is good"));
+    /// Tests of more lines are read and not run: each is a commit of its own.
+    const MOST_LINES: u64 = 200;
+    let Ok(source) = rules::RuleSource::from_bytes("fuzz.test.yaml", data.to_vec()) else { return };
+    let lines = source.text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64 + 1;
+    match rules::scenarios(&[source], BOOK.rules()) {
+        Ok(scenarios) => {
+            for scenario in scenarios.iter().filter(|scenario| scenario.lines.iter().map(|line| line.repeat).sum::<u64>() <= MOST_LINES) {
+                let rehearsal = rehearse(&BOOK, scenario);
+                assert_eq!(rehearsal.seen.len(), scenario.expect.len());
+                assert!(rehearsal.transitions.is_sorted_by_key(|transition| transition.at), "transitions out of order");
+            }
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            assert!(problems.iter().all(|problem| problem.line <= lines), "behind the end: {problems:?}");
         }
     }
 }

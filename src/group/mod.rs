@@ -14,6 +14,8 @@
 //!
 //! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
 //! that one statement of a program wrote; `scan --group` shows them.
+//!
+//! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push.
 
 mod birth;
 mod config;
@@ -31,13 +33,14 @@ mod samples;
 mod shown;
 mod sight;
 mod storm;
+mod tails;
 mod template;
 mod window;
 
-pub use config::{GroupConfig, LifecycleConfig, StormConfig};
+pub use config::{GroupConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use exchange::Missing;
-pub use fingerprint::{Place, SCHEME};
+pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
@@ -46,5 +49,6 @@ pub use rollouts::Rollouts;
 pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
 pub use storm::StormGuard;
+pub use tails::{Tail, TailLine, Tails};
 pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

@@ -12,7 +12,7 @@ use crate::model::{Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, Tena
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
-use super::fingerprint::{Counting, Place};
+use super::fingerprint::{Counting, Identity, Place};
 use super::mask::mask;
 use super::names::StateNames;
 use super::redact::{may_hold_a_secret, redact};
@@ -59,7 +59,9 @@ pub struct Sighting {
     pub window_key: WindowKey,
     /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
     pub stream: Arc<Stream>,
-    /// The masked line, without secrets.
+    /// What the template is.
+    pub identity: Identity,
+    /// The masked line, or the parts of a trace that are always the same; without secrets.
     pub template: Arc<str>,
     /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
     pub message: Arc<str>,
@@ -275,9 +277,10 @@ impl Batch<'_> {
         let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
         template_of(&subject, &mut self.scratch.template);
         let template = self.scratch.template.as_str();
-        let fingerprint = source.place.fingerprint(template, &mut self.scratch.buffer);
+        let identity = Identity::Line;
+        let group = identity.group_of(template.as_bytes());
+        let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
-        let window_key = source.counting.key(template, &mut self.scratch.buffer);
         let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
@@ -285,6 +288,7 @@ impl Batch<'_> {
                 place: source.place,
                 window_key,
                 stream: Arc::clone(&source.stream),
+                identity,
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
                 count: 0,

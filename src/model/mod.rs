@@ -24,7 +24,7 @@ mod workload;
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
