@@ -192,10 +192,10 @@ impl<'b> Scanner<'b> {
         if self.hits.is_empty() {
             return;
         }
-        self.totals.hits += self.hits.len() as u64;
         // A file is read as if its lines came when they were written.
         let newest = self.block.lines().iter().map(|line| line.at).max().unwrap_or_default();
         let sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
+        self.totals.hits += sightings.hits;
         let missing = self.grouper.missing(&sightings);
         let heads = missing.fingerprints.iter().filter_map(|key| self.events.get(key)).map(|event| event.head.clone()).collect();
         let windows = missing.windows.iter().filter_map(|key| self.windows.get(key)).cloned().collect();

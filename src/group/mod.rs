@@ -8,9 +8,12 @@
 //! counts, windows and states, and knows what the feed has told. When an event is over and whether its coming back is noise says
 //! `lifecycle.rs`; both need nothing but the event's own past.
 //!
+//! Where a hit stands in a stack trace, the lines of its stream around it are one record (`records.rs`): its hits count once, as if it had come
+//! as one line. All other hits are lines of their own.
+//!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
-//! events. How hits are cut into batches and commits changes no count and no state.
+//! events. How hits are cut into batches and commits changes no count and no state, but for a trace whose lines come in several batches.
 //! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
 //! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
@@ -27,6 +30,7 @@ mod grouper;
 mod lifecycle;
 mod mask;
 mod names;
+mod records;
 mod redact;
 mod rollouts;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::config::GroupConfig;
 use super::fingerprint::{Counting, Identity, Place};
 use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
+use super::records::{Record, Records};
 use super::redact::{may_hold_a_secret, redact};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::trace;
@@ -34,7 +35,7 @@ const MAX_RECORD_SOURCES: usize = 8 << 10;
 /// Bytes of labels that these hold together. Each has a copy of what its sender sent, which may be megabytes.
 const MAX_RECORD_BYTES: usize = 8 << 20;
 
-type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
+pub(super) type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
 
 /// What is the same for every batch.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +94,7 @@ pub struct Sightings {
     pub cluster: Arc<str>,
     /// One entry for each fingerprint and window, in the order of their first hits.
     pub list: Vec<Sighting>,
-    /// Hits in all: the sum of the counts.
+    /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
     pub hits: u64,
     /// Hits that were too late for their windows.
     pub late: u64,
@@ -118,6 +119,7 @@ pub struct SightScratch {
     by_subject: Map<(u32, u128), u32>,
     template: String,
     buffer: Vec<u8>,
+    records: Records,
 }
 
 /// One rule in one stream of the batch.
@@ -168,16 +170,23 @@ pub fn sight(
     };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
+    let mut records = std::mem::take(&mut batch.scratch.records);
+    records.find(block, hits, rules, context.config.trace.limits());
     let mut slot = None;
-    for hit in hits {
+    for (number, hit) in hits.iter().enumerate() {
+        let record = records.of(number);
+        if record.is_some_and(|record| !record.counted.contains(&(number as u32))) {
+            continue;
+        }
         let line = &block.lines()[hit.line as usize];
         let at = match slot {
             Some((rule, stream, at)) if rule == hit.rule && stream == line.stream => at,
             _ => batch.slot(hit.rule, line.stream),
         };
         slot = Some((hit.rule, line.stream, at));
-        batch.hit(at, line);
+        batch.hit(at, line, record);
     }
+    batch.scratch.records = records;
     batch.finish()
 }
 
@@ -251,13 +260,13 @@ impl Batch<'_> {
         }
     }
 
-    fn hit(&mut self, slot: u32, line: &Line) {
+    fn hit(&mut self, slot: u32, line: &Line, record: Option<&Record>) {
         let text = self.block.text(line);
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
-            Choice::Calm => (self.fingerprint(slot, text), false),
+            Choice::Calm => (self.fingerprint(slot, text, record), false),
             Choice::Sample(shape) => {
-                let sighting = self.fingerprint(slot, text);
+                let sighting = self.fingerprint(slot, text, record);
                 self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
                 (sighting, true)
             }
@@ -269,21 +278,34 @@ impl Batch<'_> {
         self.count(slot, sighting, line.at.min(self.newest), sampled);
     }
 
-    /// The sighting that a line belongs to; a new one if need be.
-    fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
-        let source_index = self.source(slot_index, text);
-        let subject = subject_of(text, self.context.config);
-        let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
-            Entry::Occupied(known) => return *known.get(),
-            Entry::Vacant(new) => new,
-        };
-        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
-        let identity = identity_of(&subject, self.context.config, &mut self.scratch.template);
+    /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
+    fn fingerprint(&mut self, slot: u32, text: &[u8], record: Option<&Record>) -> u32 {
+        let source = self.source(slot, text);
+        let (config, block) = (self.context.config, self.block);
+        if let Some(record) = record {
+            let most = config.max_message.bytes();
+            let identity = record.identity(&mut self.scratch.template);
+            return self.sighting(slot, source, identity, || message_of(&record.text(block, most), most));
+        }
+        let subject = subject_of(text, config);
+        let key = (source, xxh3_128(&subject));
+        if let Some(known) = self.scratch.by_subject.get(&key) {
+            return *known;
+        }
+        let identity = identity_of(&subject, config, &mut self.scratch.template);
+        let sighting = self.sighting(slot, source, identity, || message_of(&subject, config.max_message.bytes()));
+        self.scratch.by_subject.insert(key, sighting);
+        sighting
+    }
+
+    /// The sighting of the template at hand.
+    fn sighting(&mut self, slot: u32, source: u32, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+        let (slot, source) = (&self.scratch.slots[slot as usize], &self.scratch.sources[source as usize]);
         let template = self.scratch.template.as_str();
         let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
-        let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
+        *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
@@ -292,7 +314,7 @@ impl Batch<'_> {
                 stream: Arc::clone(&source.stream),
                 identity,
                 template: Arc::from(template),
-                message: message_of(&subject, self.context.config.max_message.bytes()),
+                message: message(),
                 count: 0,
                 first: Timestamp(i64::MAX),
                 last: Timestamp(i64::MIN),
@@ -300,8 +322,7 @@ impl Batch<'_> {
                 sampled: false,
             });
             (list.len() - 1) as u32
-        });
-        *by_subject.insert(sighting)
+        })
     }
 
     fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
@@ -388,7 +409,7 @@ pub fn message_of(subject: &[u8], limit: usize) -> Arc<str> {
 }
 
 /// The text without the sequences that colour it on a terminal (`ESC [ ... m`): they may stand between the name of a secret and its value.
-fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
     const ESCAPE: u8 = 0x1b;
     let Some(first) = memchr::memchr(ESCAPE, text) else { return Cow::Borrowed(text) };
     let mut plain = text[..first].to_vec();

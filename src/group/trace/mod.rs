@@ -24,9 +24,8 @@ mod line;
 mod name;
 
 pub use config::TraceConfig;
-pub(in crate::group) use fold::{Fold, Limits};
-
-use fold::Step;
+pub(super) use fold::{Fold, Limits, MAX_LOOSE, Step};
+pub(super) use line::{Look, has_log_header, look};
 
 /// What tells the fault of a text from others, when it holds a trace: the first of its traces. At most `limit` bytes.
 ///
