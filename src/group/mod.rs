@@ -50,6 +50,7 @@ pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
+pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;
 pub use shown::shown_name;
@@ -57,5 +58,5 @@ pub use sight::{SightContext, SightScratch, Sighting, Sightings, identity_of, me
 pub use storm::StormGuard;
 pub use tails::{Tail, TailLine, Tails};
 pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
-pub use trace::TraceConfig;
+pub use trace::{Look, MAX_LOOSE, TraceConfig};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

@@ -210,12 +210,22 @@ fn counted(of_record: &[u32], hits: &[Hit], rules: &RuleSet) -> Vec<u32> {
 
 /// The text of a line: the decoded message, or the line as it is, without colours.
 pub(super) fn subject(block: &Block, line: u32) -> Cow<'_, [u8]> {
-    let text = block.text(&block.lines()[line as usize]);
+    subject_of_text(block.text(&block.lines()[line as usize]))
+}
+
+fn subject_of_text(text: &[u8]) -> Cow<'_, [u8]> {
     match message::decode(text) {
         Some(Cow::Owned(message)) => Cow::Owned(without_colours(&message).into_owned()),
         Some(Cow::Borrowed(message)) => without_colours(message),
         None => without_colours(text),
     }
+}
+
+/// What a line looks like to who looks for traces, and whether it begins as a log line does.
+#[must_use]
+pub fn look_at(text: &[u8]) -> (Look, bool) {
+    let text = subject_of_text(text);
+    (look(&text), has_log_header(&text))
 }
 
 /// Whose a line is.

@@ -22,7 +22,7 @@ const MAX_EXCEPTIONS: usize = 8;
 const MAX_FRAMES: usize = 10;
 
 /// Lines in a row that may belong to a trace without looking so: a message of several lines, and empty ones.
-pub(in crate::group) const MAX_LOOSE: u8 = 5;
+pub const MAX_LOOSE: u8 = 5;
 
 /// The language that a trace is written by, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -76,7 +76,7 @@ pub(super) enum Kind<'a> {
 
 /// What a line looks like, as far as it matters for finding traces among other lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::group) enum Look {
+pub enum Look {
     /// Begins a trace or is a frame of one.
     Telling,
     /// Stands in traces, and elsewhere as well.
