@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
-use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, sight, template_of};
+use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of};
 use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TenantId, Timestamp, message};
 use crate::rules::{Pattern, Problem, Rule, RuleSet};
 
@@ -159,7 +159,7 @@ impl Rulebook {
         let met = pairs.iter().map(|pair| self.met(&block, *pair, &hits)).collect();
         let decoded = message::decode(line);
         let mut template = String::new();
-        template_of(decoded.as_deref().unwrap_or(line), &mut template);
+        identity_of(&subject_of(line, &self.group), &self.group, &mut template);
         let subjects: Vec<&[u8]> = std::iter::once(line).chain(decoded.as_deref()).collect();
         let close = self
             .rules()

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{GroupConfig, Grouper, StormGuard};
+use crate::group::{GroupConfig, Grouper, StormGuard, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -143,6 +143,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
+        tails: Tails::new(&config.group.tails),
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),

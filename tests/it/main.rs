@@ -17,6 +17,7 @@ mod feed;
 mod fuzz_replay;
 mod golden;
 mod grouping;
+mod hostile_lines;
 mod lifecycle;
 mod limits;
 mod loki_push;
