@@ -10,6 +10,7 @@ mod metrics;
 mod pipeline;
 mod quiet;
 mod reload;
+pub mod replay;
 mod rule_history;
 mod rulebook;
 mod running;

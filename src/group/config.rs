@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span};
 
+use super::trace::TraceConfig;
+
 /// How hits become events, and how much of that is kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +36,8 @@ pub struct GroupConfig {
     pub lifecycle: LifecycleConfig,
     /// The last lines of each stream.
     pub tails: TailConfig,
+    /// How lines become one stack trace.
+    pub trace: TraceConfig,
 }
 
 /// How much of the last lines of each stream stays in memory, for what belongs to a line of a later push. Never on disk.
@@ -101,6 +105,7 @@ impl Default for GroupConfig {
             storm: StormConfig::default(),
             lifecycle: LifecycleConfig::default(),
             tails: TailConfig::default(),
+            trace: TraceConfig::default(),
         }
     }
 }

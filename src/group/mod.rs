@@ -3,9 +3,10 @@
 //! Comes in: the hits of a batch. Goes out: [`Changes`](crate::model::Changes), which one commit writes.
 //!
 //! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
-//! what varies ([`mask`](mask())), hashes the rest to a [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The
-//! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told. When an event is over
-//! and whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
+//! what varies ([`mask`](mask())) or, of a stack trace, takes what does not (`trace`), hashes that to a
+//! [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The [`Grouper`] runs in the commit loop, alone: it keeps
+//! counts, windows and states, and knows what the feed has told. When an event is over and whether its coming back is noise says
+//! `lifecycle.rs`; both need nothing but the event's own past.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
@@ -35,6 +36,7 @@ mod sight;
 mod storm;
 mod tails;
 mod template;
+mod trace;
 mod window;
 
 pub use config::{GroupConfig, LifecycleConfig, StormConfig, TailConfig};
@@ -47,8 +49,9 @@ pub use names::StateNames;
 pub use redact::redact;
 pub use rollouts::Rollouts;
 pub use shown::shown_name;
-pub use sight::{SightContext, SightScratch, Sighting, Sightings, message_of, sight, template_of};
+pub use sight::{SightContext, SightScratch, Sighting, Sightings, identity_of, message_of, sight, subject_of, template_of};
 pub use storm::StormGuard;
 pub use tails::{Tail, TailLine, Tails};
 pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
+pub use trace::TraceConfig;
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message};
+use crate::model::{
+    Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
+};
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
 use super::fingerprint::{Counting, Identity, Place};
-use super::mask::mask;
+use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
 use super::redact::{may_hold_a_secret, redact};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
+use super::trace;
 use super::window::{bucket_nanos, bucket_of};
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
@@ -269,15 +272,14 @@ impl Batch<'_> {
     /// The sighting that a line belongs to; a new one if need be.
     fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
         let source_index = self.source(slot_index, text);
-        let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
+        let subject = subject_of(text, self.context.config);
         let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
             Entry::Occupied(known) => return *known.get(),
             Entry::Vacant(new) => new,
         };
         let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
-        template_of(&subject, &mut self.scratch.template);
+        let identity = identity_of(&subject, self.context.config, &mut self.scratch.template);
         let template = self.scratch.template.as_str();
-        let identity = Identity::Line;
         let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
@@ -340,6 +342,30 @@ impl Batch<'_> {
         empty(&mut scratch.by_subject);
         self.out
     }
+}
+
+/// What of a line is grouped and shown: its decoded message or the line as it is, and the stack trace that stands beside the message.
+#[must_use]
+pub fn subject_of<'t>(text: &'t [u8], config: &GroupConfig) -> Cow<'t, [u8]> {
+    let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
+    if let Some(stack) = stack_of(text)
+        && trace::identity(&stack, config.trace.limits(), MAX_TEMPLATE).is_some()
+        && memchr::memmem::find(&subject, &stack[..stack.len().min(64)]).is_none()
+    {
+        return Cow::Owned([&*subject, b"\n", &*stack].concat());
+    }
+    subject
+}
+
+/// Writes what tells the event of a subject from others into `out`: of a stack trace its types and frames, of all else the template. Says which.
+pub fn identity_of(subject: &[u8], config: &GroupConfig, out: &mut String) -> Identity {
+    let Some(trace) = trace::identity(&without_colours(subject), config.trace.limits(), MAX_TEMPLATE) else {
+        template_of(subject, out);
+        return Identity::Line;
+    };
+    out.clear();
+    out.push_str(&redact(&trace));
+    Identity::Trace
 }
 
 /// Writes the template of a subject (the decoded message, or the raw line) into `out`. Secrets go first, so that none is in a template.

@@ -25,6 +25,7 @@ mod overload;
 mod proto;
 mod quiet;
 mod reload;
+mod replay;
 mod rule_files;
 mod rule_scenarios;
 mod scan;
