@@ -85,6 +85,7 @@ impl Rulebook {
         // Offline nobody waits, so a storm is counted line by line, and no line is late.
         group.storm.threshold = u64::MAX;
         group.late = Span(Duration::MAX);
+        group.max_events_per_workload = super::start::events_per_workload(config);
         Ok(Self {
             names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new(), &BTreeSet::new()),
             detector: prepared.detector,
@@ -94,6 +95,13 @@ impl Rulebook {
             cluster: config.cluster.clone(),
             tenant: config.collect.default_tenant.clone(),
         })
+    }
+
+    /// Keeps state under the names that it would have if these rules followed those, so that a rule that was renamed (`formerly`) has the
+    /// same events.
+    pub fn follow(&mut self, before: &Self) {
+        let (_, update) = reload::follow(&[], before.rules());
+        self.names = reload::follow(&update.known, self.rules()).0;
     }
 
     /// Settings of grouping.
@@ -108,7 +116,7 @@ impl Rulebook {
 
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
-        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names };
+        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names, captures: None };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }
 

@@ -11,7 +11,7 @@ use crate::model::{Block, ErrorEvent, EventState, Hit, Line, Notice, RuleName, T
 use crate::rules::{Expectation, Scenario, TimedLine, TimedRollout};
 
 use super::rulebook::Rulebook;
-use super::virtual_time::VirtualTime;
+use super::virtual_time::{Followed, Room, VirtualTime};
 
 /// When a test begins: 2026-01-01. Any time would do, but windows are cut into buckets, so it is the same for all tests.
 const START: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -86,7 +86,7 @@ fn times(line: &TimedLine) -> impl Iterator<Item = (Duration, &TimedLine)> {
 
 impl<'b> Stage<'b> {
     fn new(book: &'b Rulebook, rollouts: &'b [TimedRollout]) -> Self {
-        let time = VirtualTime::new(book, START);
+        let time = VirtualTime::new(book, START, Room::WHOLE);
         Self { book, time, scratch: Scratch::default(), hits: Vec::new(), rollouts, transitions: Vec::new() }
     }
 
@@ -121,7 +121,7 @@ impl<'b> Stage<'b> {
 
     fn note(&mut self) {
         for passage in self.time.take_transitions() {
-            if let Some(event) = self.time.event(passage.row) {
+            if let Some(Followed { event, .. }) = self.time.event(passage.row) {
                 self.transitions.push(SeenTransition {
                     at: passage.at.since(START),
                     rule: event.rule.clone(),
@@ -136,7 +136,8 @@ impl<'b> Stage<'b> {
     /// In the order of their birth.
     fn events_of(&self, expectation: &Expectation) -> Vec<ErrorEvent> {
         let has_labels = |event: &ErrorEvent| expectation.labels.iter().all(|(name, value)| event.labels.get(name) == Some(value));
-        let mut events: Vec<_> = self.time.events().filter(|event| event.rule == expectation.rule && has_labels(event)).cloned().collect();
+        let events = self.time.events().map(|followed| &followed.event);
+        let mut events: Vec<_> = events.filter(|event| event.rule == expectation.rule && has_labels(event)).cloned().collect();
         events.sort_by_key(|event| event.row);
         events
     }

@@ -119,7 +119,7 @@ fn list(book: &Rulebook, cost: bool) -> anyhow::Result<u8> {
     Ok(FINE)
 }
 
-fn parse_labels(pairs: &[String]) -> Result<Labels, String> {
+pub(super) fn parse_labels(pairs: &[String]) -> Result<Labels, String> {
     let pairs: Vec<(String, String)> = pairs
         .iter()
         .map(|pair| {

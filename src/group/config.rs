@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span};
 
+use super::evidence::EvidenceConfig;
 use super::trace::TraceConfig;
 
 /// How hits become events, and how much of that is kept in memory.
@@ -36,6 +37,8 @@ pub struct GroupConfig {
     pub lifecycle: LifecycleConfig,
     /// The last lines of each stream.
     pub tails: TailConfig,
+    /// The lines around a hit that are stored with its event.
+    pub evidence: EvidenceConfig,
     /// How lines become one stack trace.
     pub trace: TraceConfig,
 }
@@ -105,6 +108,7 @@ impl Default for GroupConfig {
             storm: StormConfig::default(),
             lifecycle: LifecycleConfig::default(),
             tails: TailConfig::default(),
+            evidence: EvidenceConfig::default(),
             trace: TraceConfig::default(),
         }
     }

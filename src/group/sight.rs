@@ -9,11 +9,12 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
+    Block, Evidence, Fingerprint, Hit, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
 };
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
+use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place};
 use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
@@ -48,6 +49,8 @@ pub struct SightContext<'a> {
     pub storm: &'a StormGuard,
     /// The state names of the rule set that the hits are of.
     pub names: &'a StateNames,
+    /// What captures the lines around hits; `None` where nobody reads them.
+    pub captures: Option<&'a Captures>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -79,6 +82,8 @@ pub struct Sighting {
     pub buckets: Vec<(i64, u64)>,
     /// Taken in a storm: hits were spread over the fingerprints of the rule and stream by sampling, only their sum is exact.
     pub sampled: bool,
+    /// The first hit with the lines around it, where it was captured.
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 /// What one batch tells the [`super::Grouper`].
@@ -120,6 +125,17 @@ pub struct SightScratch {
     template: String,
     buffer: Vec<u8>,
     records: Records,
+    /// Captures of this batch that want the next lines of their stream.
+    waiting: Vec<(StreamId, RawCapture)>,
+    /// Captures of this batch.
+    captures: usize,
+}
+
+impl SightScratch {
+    /// The captures of the last batch that want the next lines of their streams, for [`Tails::update`](super::Tails::update).
+    pub fn take_waiting(&mut self) -> Vec<(StreamId, RawCapture)> {
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 /// One rule in one stream of the batch.
@@ -172,6 +188,7 @@ pub fn sight(
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut records = std::mem::take(&mut batch.scratch.records);
     records.find(block, hits, rules, context.config.trace.limits());
+    batch.scratch.captures = 0;
     let mut slot = None;
     for (number, hit) in hits.iter().enumerate() {
         let record = records.of(number);
@@ -184,7 +201,7 @@ pub fn sight(
             _ => batch.slot(hit.rule, line.stream),
         };
         slot = Some((hit.rule, line.stream, at));
-        batch.hit(at, line, record);
+        batch.hit(at, hit.line as usize, record);
     }
     batch.scratch.records = records;
     batch.finish()
@@ -260,13 +277,14 @@ impl Batch<'_> {
         }
     }
 
-    fn hit(&mut self, slot: u32, line: &Line, record: Option<&Record>) {
+    fn hit(&mut self, slot: u32, place: usize, record: Option<&Record>) {
+        let line = &self.block.lines()[place];
         let text = self.block.text(line);
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
-            Choice::Calm => (self.fingerprint(slot, text, record), false),
+            Choice::Calm => (self.fingerprint(slot, place, record), false),
             Choice::Sample(shape) => {
-                let sighting = self.fingerprint(slot, text, record);
+                let sighting = self.fingerprint(slot, place, record);
                 self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
                 (sighting, true)
             }
@@ -279,13 +297,14 @@ impl Batch<'_> {
     }
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
-    fn fingerprint(&mut self, slot: u32, text: &[u8], record: Option<&Record>) -> u32 {
+    fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
+        let text = self.block.text(&self.block.lines()[place]);
         let source = self.source(slot, text);
         let (config, block) = (self.context.config, self.block);
         if let Some(record) = record {
             let most = config.max_message.bytes();
             let identity = record.identity(&mut self.scratch.template);
-            return self.sighting(slot, source, identity, || message_of(&record.text(block, most), most));
+            return self.sighting(slot, source, place, identity, || message_of(&record.text(block, most), most));
         }
         let subject = subject_of(text, config);
         let key = (source, xxh3_128(&subject));
@@ -293,19 +312,20 @@ impl Batch<'_> {
             return *known;
         }
         let identity = identity_of(&subject, config, &mut self.scratch.template);
-        let sighting = self.sighting(slot, source, identity, || message_of(&subject, config.max_message.bytes()));
+        let sighting = self.sighting(slot, source, place, identity, || message_of(&subject, config.max_message.bytes()));
         self.scratch.by_subject.insert(key, sighting);
         sighting
     }
 
     /// The sighting of the template at hand.
-    fn sighting(&mut self, slot: u32, source: u32, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
-        let (slot, source) = (&self.scratch.slots[slot as usize], &self.scratch.sources[source as usize]);
+    fn sighting(&mut self, slot_index: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source as usize]);
         let template = self.scratch.template.as_str();
         let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
-        *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
+        let known = list.len();
+        let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
                 rule: slot.rule,
@@ -320,9 +340,33 @@ impl Batch<'_> {
                 last: Timestamp(i64::MIN),
                 buckets: Vec::new(),
                 sampled: false,
+                evidence: None,
             });
             (list.len() - 1) as u32
-        })
+        });
+        if self.out.list.len() > known {
+            self.capture(slot_index, sighting, place);
+        }
+        sighting
+    }
+
+    /// Captures the first hit of a new sighting, when it is time to.
+    fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
+        let Some(captures) = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH) else { return };
+        let sighting = &mut self.out.list[sighting as usize];
+        if !captures.is_due(sighting.fingerprint, self.received) {
+            return;
+        }
+        self.scratch.captures += 1;
+        let block = self.block;
+        let text = block.text(&block.lines()[line]);
+        let is_shared = !self.scratch.slots[slot as usize].is_identified && kubernetes_of(text).is_some();
+        let spot = Spot { tenant: &self.out.tenant, block, line, received: self.received, is_shared };
+        let raw = captures.capture(sighting.fingerprint, spot);
+        sighting.evidence = Some(Arc::new(raw.evidence()));
+        if raw.wanted() > 0 {
+            self.scratch.waiting.push((block.stream_of(&block.lines()[line]).id(), raw));
+        }
     }
 
     fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {

@@ -1,6 +1,8 @@
 //! From `model` to protobuf, and what protobuf says in the words of JSON.
 
-use crate::model::{self, ErrorEvent, EventState, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{
+    self, ErrorEvent, EventState, Evidence, EvidenceLine, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason,
+};
 use crate::proto::v1;
 
 /// Metadata of `OUT_OF_RANGE`: the oldest place in the feed that is kept.
@@ -38,6 +40,21 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         flap_count: head.life.flap_count(),
         flapping: head.life.flapping,
         notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
+        evidence: None,
+    }
+}
+
+/// The lines around a hit.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> v1::Evidence {
+    let lines = |lines: &[EvidenceLine]| {
+        lines.iter().map(|line| v1::EvidenceLine { at: Some(timestamp(line.at)), line: line.line.to_string() }).collect()
+    };
+    v1::Evidence {
+        at: Some(timestamp(evidence.at)),
+        before: lines(&evidence.before),
+        hit: evidence.hit.to_string(),
+        after: lines(&evidence.after),
     }
 }
 

@@ -24,7 +24,7 @@ use super::convert::{self, INSTANCE, LAST_SEQ, OLDEST_SEQ};
 use super::metrics::ServeMetrics;
 use super::reader::Reader;
 use crate::flow::Shutdown;
-use crate::model::{EventState, Priority, Seq};
+use crate::model::{EventState, FeedKind, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
 use crate::store::{FeedEntry, FeedError, Store};
@@ -187,7 +187,8 @@ impl Subscription {
         let (last, page) = read(&self.reader, move |store| {
             let entries = store.feed_after(after, PAGE)?;
             let last = entries.last().map(|entry| entry.seq);
-            Ok((last, entries.iter().filter(|entry| filter.passes(entry)).map(update).collect()))
+            let updates = entries.iter().filter(|entry| filter.passes(entry)).map(|entry| update(store, entry));
+            Ok((last, updates.collect::<Result<_, FeedError>>()?))
         })
         .await?;
         self.page = page;
@@ -267,14 +268,23 @@ fn instance(store: &Store) -> String {
     format!("{:032x}", store.instance())
 }
 
-fn update(entry: &FeedEntry) -> EventUpdate {
-    EventUpdate {
+fn update(store: &Store, entry: &FeedEntry) -> Result<EventUpdate, FeedError> {
+    let mut event = convert::event(&entry.event);
+    if tells_evidence(entry) {
+        event.evidence = store.evidence(entry.event.row)?.newest().map(convert::evidence);
+    }
+    Ok(EventUpdate {
         seq: entry.seq.0,
         kind: convert::kind(entry.kind).into(),
         at: Some(convert::timestamp(entry.at)),
-        event: Some(convert::event(&entry.event)),
+        event: Some(event),
         instance: String::new(),
-    }
+    })
+}
+
+/// An event that begins or comes back is told with the lines around it, others were.
+fn tells_evidence(entry: &FeedEntry) -> bool {
+    entry.kind == FeedKind::Transition && matches!(entry.event.head.state, EventState::Pending | EventState::Firing)
 }
 
 fn progress(seq: Seq, store: &Store) -> EventUpdate {

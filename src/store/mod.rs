@@ -24,6 +24,7 @@
 //! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
+//! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
@@ -53,6 +54,7 @@ mod commit;
 mod config;
 mod error;
 mod events;
+mod evidence;
 mod feed;
 mod lookup;
 mod metrics;
@@ -81,6 +83,7 @@ pub use commit::{Commit, Writer};
 pub use config::StoreConfig;
 pub use error::{Failure, StoreError};
 pub use events::{EventFilter, EventPage, OTHER_NAMESPACE, Page, Stats};
+pub use evidence::KeptEvidence;
 pub use feed::{FeedEntry, FeedError};
 pub use metrics::Metrics;
 pub use retention::Removed;
