@@ -15,7 +15,8 @@ use crate::rules::RuleSet;
 use super::fingerprint::Identity;
 use super::mask::MAX_TEMPLATE;
 use super::redact::redact;
-use super::sight::{Map, without_colours};
+use super::sight::Map;
+use super::subject::without_colours;
 use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look};
 
 /// Lines of other streams that are stepped over to find the next one of a stream. Senders put the lines of a stream together.
