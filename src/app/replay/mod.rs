@@ -10,6 +10,7 @@
 //! is opened when the others have come to its first line, so that those of a rotation are read one after another.
 
 mod compare;
+mod framing;
 mod in_force;
 mod recording;
 mod report;
@@ -161,13 +162,13 @@ impl Request<'_> {
 }
 
 impl Player<'_> {
-    /// Gives the line of this file whose turn it is, and says when its next one comes.
+    /// Gives the lines of this file whose turn it is, and says when its next ones come.
     fn advance(&mut self, index: usize) -> io::Result<Option<Timestamp>> {
         let sides = self.sides.len();
         let (_, stream, source) = &mut self.sources[index];
         let recording = match source {
             Source::Reading(recording) => {
-                recording.give(&mut self.sides);
+                recording.give(&mut self.sides, &mut self.between, &mut self.read);
                 recording
             }
             Source::Waiting { .. } if self.open >= MOST_OPEN => {
