@@ -5,6 +5,8 @@
 //! commit loop does. So windows, thresholds, deadlines, regressions and notices are those of a program that ran all the time; it did not miss
 //! a line and was not restarted.
 //!
+//! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
+//!
 //! INVARIANTS: the same files and rules give the same report. Nothing is written and no socket is opened. Memory is bounded: by 100,000 events
 //! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are [`MOST_OPEN`] at most. A file
 //! is opened when the others have come to its first line, so that those of a rotation are read one after another.
@@ -15,6 +17,7 @@ mod in_force;
 mod recording;
 mod report;
 mod side;
+mod stored;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -32,6 +35,7 @@ use side::Side;
 
 pub use in_force::{InForceRule, WhatFired};
 pub use report::{Change, Figures, Played, Report, ReportedEvent, ReportedRule, Step};
+pub use stored::replay_stored;
 
 /// Files that are read at once because their times overlap.
 const MOST_OPEN: usize = 500;
