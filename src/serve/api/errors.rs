@@ -72,6 +72,8 @@ pub struct Event {
     flapping: bool,
     /// What a person should be told of it; null before it fired.
     notice: Option<&'static str>,
+    /// The event that counts its hits since their template groups merged; null for all others.
+    merged_into: Option<String>,
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
@@ -157,6 +159,7 @@ impl From<&ErrorEvent> for Event {
             flap_count: head.life.flap_count(),
             flapping: head.life.flapping,
             notice: head.life.notice.map(Notice::as_str),
+            merged_into: event.merged_into.map(|id| id.to_string()),
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
@@ -204,6 +207,7 @@ impl From<&v1::ErrorEvent> for Event {
             sampled: event.sampled,
             flap_count: event.flap_count,
             flapping: event.flapping,
+            merged_into: Some(event.merged_into.clone()).filter(|id| !id.is_empty()),
             notice: (event.notice != v1::Notice::Unspecified as i32).then(|| name_of(event.notice, Notice::from_code, Notice::as_str)),
             generation: event.generation,
             remediated: false,
