@@ -112,6 +112,9 @@ pub struct ErrorEvent {
     /// Lines around a hit, the last one that was captured. Told with transitions to STATE_PENDING and STATE_FIRING, where the server has it.
     #[prost(message, optional, tag = "22")]
     pub evidence: ::core::option::Option<Evidence>,
+    /// `id` of the event that it went into, with REASON_MERGED in STATE_RESOLVED. Empty for all others.
+    #[prost(string, tag = "23")]
+    pub merged_into: ::prost::alloc::string::String,
 }
 /// A hit with the lines before and after it in its stream, secrets redacted, each cut to a limit.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -306,6 +309,9 @@ pub enum Reason {
     Resumed = 6,
     /// It was quiet for long enough.
     StayedQuiet = 7,
+    /// Its template group became a part of an older one. In STATE_RESOLVED: its hits, and those to come, count in the event `merged_into`. In
+    /// any other state: it took the hits of such events over, and with them their state.
+    Merged = 8,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -322,6 +328,7 @@ impl Reason {
             Self::Quieted => "REASON_QUIETED",
             Self::Resumed => "REASON_RESUMED",
             Self::StayedQuiet => "REASON_STAYED_QUIET",
+            Self::Merged => "REASON_MERGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -335,6 +342,7 @@ impl Reason {
             "REASON_QUIETED" => Some(Self::Quieted),
             "REASON_RESUMED" => Some(Self::Resumed),
             "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
+            "REASON_MERGED" => Some(Self::Merged),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ mod lists;
 mod model;
 mod removal;
 mod rule_changes;
+mod templates;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,6 +92,8 @@ fn event(n: u64) -> ErrorEvent {
             provenance: Provenance::Claim,
         },
         labels,
+        group: None,
+        merged_into: None,
         template: "out of memory in <n>".into(),
         message: "out of memory in 5".into(),
         window_key: WindowKey(u128::from(n).to_be_bytes()),
