@@ -59,6 +59,7 @@ mod evidence;
 mod feed;
 mod lookup;
 mod metrics;
+mod open_traces;
 mod place;
 mod pool;
 mod requests;

@@ -41,3 +41,4 @@ mod support;
 mod templates;
 mod tidy;
 mod tls;
+mod traces;

@@ -316,7 +316,7 @@ fn bad_rules_stores_and_flags_are_told_before_anything_is_read() {
 fn what_did_fire_is_read_from_a_store_in_use() {
     let place = Place::new("rules:\n  - {name: panic, priority: P1, match: {pattern: 'panic: '}, count: 2}\n");
     let config = format!(
-        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\n",
+        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\ngroup: {{trace: {{hold: 0s}}}}\n",
         place.0.path().join("in_force.yaml").display()
     );
     let (config, data) = (place.file("config.yaml", &config), place.0.path().join("data"));
