@@ -30,5 +30,6 @@ pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, h
         window_key: sighting.window_key,
         window: rule.window,
         head,
+        incident: None,
     }
 }

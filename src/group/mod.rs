@@ -5,7 +5,8 @@
 //! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
 //! what varies ([`mask`](mask())), hashes the rest to a [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The
 //! [`Grouper`] runs in the commit loop, alone: it keeps counts, windows and states, and knows what the feed has told. When an event is over
-//! and whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
+//! and whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past. [`Incidents`] says which incidents
+//! follow from events that come to fire or are over: one for all events of a service, from what the store knows of it.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
@@ -21,6 +22,7 @@ mod crowd;
 mod exchange;
 mod fingerprint;
 mod grouper;
+mod incident;
 mod lifecycle;
 mod mask;
 mod names;
@@ -34,11 +36,12 @@ mod storm;
 mod template;
 mod window;
 
-pub use config::{GroupConfig, LifecycleConfig, StormConfig};
+pub use config::{GroupConfig, IncidentConfig, LifecycleConfig, StormConfig};
 pub use crowd::MissingForBirths;
 pub use exchange::Missing;
 pub use fingerprint::{Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper};
+pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;

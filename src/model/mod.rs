@@ -10,6 +10,7 @@ mod change;
 mod event;
 mod fingerprint;
 mod ids;
+mod incident;
 mod labels;
 mod life;
 pub mod message;
@@ -26,6 +27,10 @@ pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey,
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use fingerprint::Fingerprint;
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
+pub use incident::{
+    EventTurn, Incident, IncidentId, IncidentMode, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Recurrence, Service,
+    ServiceFacts,
+};
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};

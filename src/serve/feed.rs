@@ -27,7 +27,7 @@ use crate::flow::Shutdown;
 use crate::model::{EventState, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
-use crate::store::{FeedEntry, FeedError, Store};
+use crate::store::{FeedEntry, FeedError, FeedItem, IncidentEntry, Store};
 
 /// Entries that are read at a time: enough that the cost of a read does not matter, little enough that a subscriber holds about 1 MiB.
 const PAGE: usize = 256;
@@ -80,6 +80,7 @@ struct Filter {
     namespaces: HashSet<String>,
     min_priority: Option<Priority>,
     include_pending: bool,
+    include_incidents: bool,
 }
 
 /// A place among the subscribers.
@@ -185,14 +186,13 @@ impl Subscription {
     async fn read_page(&mut self) -> Result<bool, Status> {
         let (after, filter) = (self.cursor, Arc::clone(&self.filter));
         let (last, page) = read(&self.reader, move |store| {
-            let entries = store.feed_after(after, PAGE)?;
-            let last = entries.last().map(|entry| entry.seq);
-            Ok((last, entries.iter().filter(|entry| filter.passes(entry)).map(update).collect()))
+            let page = store.feed_page(after, PAGE, filter.include_incidents)?;
+            Ok((page.last, page.items.iter().filter_map(|item| filter.update(item)).collect()))
         })
         .await?;
         self.page = page;
-        self.cursor = last.unwrap_or(after);
-        Ok(last.is_some())
+        self.cursor = last;
+        Ok(last != after)
     }
 }
 
@@ -215,11 +215,27 @@ impl Filter {
             namespaces: list("namespaces", &request.namespaces)?,
             min_priority,
             include_pending: request.include_pending,
+            include_incidents: request.include_incidents,
         })
     }
 
+    /// What the subscriber is told of an entry, if anything.
+    fn update(&self, item: &FeedItem) -> Option<EventUpdate> {
+        match item {
+            FeedItem::Event(entry) => self.passes(entry).then(|| update(entry)),
+            FeedItem::Incident(entry) => self.passes_incident(entry).then(|| incident_update(entry)),
+        }
+    }
+
+    fn passes_incident(&self, entry: &IncidentEntry) -> bool {
+        let incident = &entry.incident;
+        self.include_incidents
+            && self.min_priority.is_none_or(|least| incident.severity <= least)
+            && lets(&self.tenants, incident.service.tenant.as_str())
+            && lets(&self.namespaces, &incident.service.namespace)
+    }
+
     fn passes(&self, entry: &FeedEntry) -> bool {
-        let lets = |list: &HashSet<String>, value: &str| list.is_empty() || list.contains(value);
         let event = &entry.event;
         (self.include_pending || event.head.state != EventState::Pending)
             && self.min_priority.is_none_or(|least| event.head.priority <= least)
@@ -227,6 +243,10 @@ impl Filter {
             && lets(&self.rules, event.rule.as_str())
             && lets(&self.namespaces, &event.workload.namespace)
     }
+}
+
+fn lets(list: &HashSet<String>, value: &str) -> bool {
+    list.is_empty() || list.contains(value)
 }
 
 impl Seat {
@@ -250,7 +270,7 @@ fn start(store: &Store, after: Option<u64>) -> Result<Seq, FeedError> {
         Some(after) => Seq(after),
     };
     // Reads nothing, and says whether the cursor is good.
-    store.feed_after(cursor, 0)?;
+    store.feed_page(cursor, 0, false)?;
     Ok(cursor)
 }
 
@@ -274,11 +294,22 @@ fn update(entry: &FeedEntry) -> EventUpdate {
         at: Some(convert::timestamp(entry.at)),
         event: Some(convert::event(&entry.event)),
         instance: String::new(),
+        incident: None,
+    }
+}
+
+fn incident_update(entry: &IncidentEntry) -> EventUpdate {
+    EventUpdate {
+        seq: entry.seq.0,
+        kind: Kind::Incident.into(),
+        at: Some(convert::timestamp(entry.incident.changed_at)),
+        incident: Some(convert::incident(&entry.incident)),
+        ..EventUpdate::default()
     }
 }
 
 fn progress(seq: Seq, store: &Store) -> EventUpdate {
-    EventUpdate { seq: seq.0, kind: Kind::Progress.into(), at: None, event: None, instance: instance(store) }
+    EventUpdate { seq: seq.0, kind: Kind::Progress.into(), instance: instance(store), ..EventUpdate::default() }
 }
 
 /// Runs a read of the feed.

@@ -8,8 +8,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 use rusqlite::{Result, Row};
 
 use crate::model::{
-    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, Labels, Life, Notice, Priority, Provenance,
-    RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
+    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, IncidentId, Labels, Life, Notice, Priority,
+    Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
 };
 
 /// The columns that [`head`] reads, for a table or alias with the columns of `heads` or `feed`.
@@ -60,7 +60,10 @@ macro_rules! event_columns {
         concat!(
             "e.row, e.fingerprint, e.id, e.tenant, e.cluster, e.rule, e.generation, e.namespace, e.workload, e.pod, e.container, e.node, \
              e.provenance, e.labels, e.template, e.message, e.window_key, e.window_nanos, ",
-            crate::store::row::head_columns!($t)
+            crate::store::row::head_columns!($t),
+            ", (SELECT id FROM incidents WHERE row = ",
+            $t,
+            ".incident)"
         )
     };
 }
@@ -167,6 +170,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
         window_key: WindowKey(row.get(at + 16)?),
         window: duration(row, at + 17)?,
         head: head(row, at + 18, place, fingerprint)?,
+        incident: row.get::<_, Option<_>>(at + 35)?.map(|id| IncidentId(u128::from_be_bytes(id))),
     })
 }
 
@@ -185,7 +189,7 @@ fn labels_from_json(text: &str) -> Result<Labels, String> {
     Labels::try_new(map.into_iter().collect()).map_err(|error| error.to_string())
 }
 
-fn code<T>(row: &Row<'_>, at: usize, decode: impl Fn(u8) -> Option<T>) -> Result<T> {
+pub(super) fn code<T>(row: &Row<'_>, at: usize, decode: impl Fn(u8) -> Option<T>) -> Result<T> {
     let code: u8 = row.get(at)?;
     decode(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(at, code.into()))
 }

@@ -17,6 +17,7 @@ mod feed;
 mod fuzz_replay;
 mod golden;
 mod grouping;
+mod incidents;
 mod lifecycle;
 mod limits;
 mod loki_push;

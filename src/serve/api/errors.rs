@@ -9,12 +9,9 @@ use serde::Serialize;
 
 use super::query::{Listing, Order};
 use super::{Api, ApiError};
-use crate::model::{ErrorEvent, EventId, EventState, Notice, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{ErrorEvent, EventId, EventState, Notice, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
 use crate::serve::convert;
-
-/// Stands for a value of a newer server.
-const UNKNOWN: &str = "unknown";
 
 /// `GET /api/errors`.
 #[derive(Debug, Serialize)]
@@ -71,6 +68,8 @@ pub struct Event {
     flapping: bool,
     /// What a person should be told of it; null before it fired.
     notice: Option<&'static str>,
+    /// The incident that it last fired in; null before it fired.
+    incident_id: Option<String>,
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
@@ -142,6 +141,7 @@ impl From<&ErrorEvent> for Event {
             flap_count: head.life.flap_count(),
             flapping: head.life.flapping,
             notice: head.life.notice.map(Notice::as_str),
+            incident_id: event.incident.map(|incident| incident.to_string()),
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
@@ -165,7 +165,7 @@ impl From<&v1::ErrorEvent> for Event {
             cluster: event.cluster.clone(),
             provenance: match workload.provenance() {
                 v1::Provenance::Claim => Provenance::Claim.as_str(),
-                v1::Provenance::Unspecified => UNKNOWN,
+                v1::Provenance::Unspecified => convert::UNKNOWN,
             },
             namespace: workload.namespace,
             pod: workload.pod,
@@ -175,10 +175,10 @@ impl From<&v1::ErrorEvent> for Event {
             message: event.message.clone(),
             template: event.template.clone(),
             labels: event.labels.clone(),
-            priority: name_of(event.priority, Priority::from_weight, Priority::as_str),
+            priority: convert::priority_name(event.priority),
             rule_name: event.rule.clone(),
-            state: name_of(event.state, EventState::from_code, EventState::as_str),
-            reason: name_of(event.reason, TransitionReason::from_code, TransitionReason::as_str),
+            state: convert::name_of(event.state, EventState::from_code, EventState::as_str),
+            reason: convert::name_of(event.reason, TransitionReason::from_code, TransitionReason::as_str),
             count: event.count,
             window: event
                 .window
@@ -187,14 +187,12 @@ impl From<&v1::ErrorEvent> for Event {
             sampled: event.sampled,
             flap_count: event.flap_count,
             flapping: event.flapping,
-            notice: (event.notice != v1::Notice::Unspecified as i32).then(|| name_of(event.notice, Notice::from_code, Notice::as_str)),
+            notice: (event.notice != v1::Notice::Unspecified as i32)
+                .then(|| convert::name_of(event.notice, Notice::from_code, Notice::as_str)),
+            incident_id: Some(event.incident_id.clone()).filter(|id| !id.is_empty()),
             generation: event.generation,
             remediated: false,
             remediated_at: None,
         }
     }
-}
-
-fn name_of<T>(code: i32, decode: impl Fn(u8) -> Option<T>, name: impl Fn(T) -> &'static str) -> &'static str {
-    u8::try_from(code).ok().and_then(decode).map_or(UNKNOWN, name)
 }

@@ -4,6 +4,7 @@
 //! program keep working; what we add stands beside it. One thing is not as it was: a filter that makes no sense is refused, not left out.
 
 pub(super) mod errors;
+pub(super) mod incidents;
 mod query;
 mod rules;
 mod stats;
@@ -57,6 +58,9 @@ pub(super) fn routes(handles: Handles, reader: Reader, config: &RequestConfig) -
     Router::new()
         .route("/api/errors", get(errors::list))
         .route("/api/errors/{id}", get(errors::get))
+        .route("/api/incidents", get(incidents::list))
+        .route("/api/incidents/{id}", get(incidents::get))
+        .route("/api/incidents/{id}/resolve", post(incidents::resolve))
         .route("/api/rules", get(rules::list))
         .route("/api/rules/test", post(rules::test))
         .route("/api/rules/reload", post(rules::reload))

@@ -4,6 +4,7 @@ mod backups;
 mod commits;
 mod faults;
 mod feeds;
+mod incidents;
 mod lifecycle;
 mod lists;
 mod model;
@@ -95,6 +96,7 @@ fn event(n: u64) -> ErrorEvent {
         window_key: WindowKey(u128::from(n).to_be_bytes()),
         window: Duration::from_secs(300),
         head,
+        incident: None,
     }
 }
 
