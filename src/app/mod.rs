@@ -11,6 +11,7 @@ mod metrics;
 mod pipeline;
 mod quiet;
 mod reload;
+pub mod replay;
 mod rule_history;
 mod rulebook;
 mod running;
@@ -18,6 +19,7 @@ mod scan;
 mod scan_groups;
 mod scenario;
 mod start;
+mod virtual_time;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
 pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
 use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats};
-use crate::group::{GroupConfig, SightContext, SightScratch, StormGuard, sight};
+use crate::group::{GroupConfig, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{Effects, Work};
@@ -35,6 +35,8 @@ pub(super) struct Pipeline {
     pub(super) cluster: String,
     /// What all threads know of storms.
     pub(super) storm: StormGuard,
+    /// The last lines of each stream.
+    pub(super) tails: Tails,
     /// To the commit loop.
     pub(super) work: mpsc::Sender<Work>,
     /// The clock of receipt and commit times.
@@ -84,6 +86,7 @@ impl Pipeline {
         // Nothing to remember: the batch is done.
         if scratch.hits.is_empty() {
             self.scratch.push(scratch);
+            self.tails.update(&tenant, &block);
             self.metrics.scanned(scanned, 0);
             return (Fate::Durable.into(), emptied(block));
         }
@@ -107,6 +110,7 @@ impl Pipeline {
         let rules = in_force.detector.rules();
         let sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         self.scratch.push(scratch);
+        self.tails.update(&tenant, &block);
         let (ack, receipt) = Ack::pair();
         // A closed queue drops the ack, which abandons the batch.
         self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();

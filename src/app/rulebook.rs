@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
-use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, sight, template_of};
+use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of};
 use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TenantId, Timestamp, message};
 use crate::rules::{Pattern, Problem, Rule, RuleSet};
 
@@ -85,6 +85,7 @@ impl Rulebook {
         // Offline nobody waits, so a storm is counted line by line, and no line is late.
         group.storm.threshold = u64::MAX;
         group.late = Span(Duration::MAX);
+        group.max_events_per_workload = super::start::events_per_workload(config);
         Ok(Self {
             names: StateNames::resolve(prepared.detector.rules(), BTreeMap::new(), &BTreeSet::new()),
             detector: prepared.detector,
@@ -96,9 +97,21 @@ impl Rulebook {
         })
     }
 
+    /// Keeps state under the names that it would have if these rules followed those, so that a rule that was renamed (`formerly`) has the
+    /// same events.
+    pub fn follow(&mut self, before: &Self) {
+        let (_, update) = reload::follow(&[], before.rules());
+        self.names = reload::follow(&update.known, self.rules()).0;
+    }
+
     /// Settings of grouping.
     pub(super) fn group_config(&self) -> &GroupConfig {
         &self.group
+    }
+
+    /// Whose lines they are.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
     }
 
     /// Folds the hits of a block, as if it had been received at that time.
@@ -146,7 +159,7 @@ impl Rulebook {
         let met = pairs.iter().map(|pair| self.met(&block, *pair, &hits)).collect();
         let decoded = message::decode(line);
         let mut template = String::new();
-        template_of(decoded.as_deref().unwrap_or(line), &mut template);
+        identity_of(&subject_of(line, &self.group), &self.group, &mut template);
         let subjects: Vec<&[u8]> = std::iter::once(line).chain(decoded.as_deref()).collect();
         let close = self
             .rules()

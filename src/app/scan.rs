@@ -42,6 +42,8 @@ pub struct Scanner<'b> {
     rows: HashMap<EventRow, Fingerprint>,
     windows: HashMap<WindowKey, WindowState>,
     totals: Totals,
+    /// Hits of the events that are kept.
+    listed: u64,
     /// What a line counts at when nothing tells its time.
     started: Timestamp,
 }
@@ -57,7 +59,7 @@ pub struct Totals {
     pub hits: u64,
     /// Lines that were longer than 1 MiB and were cut.
     pub cut: u64,
-    /// Hits whose event is not listed because there were too many events.
+    /// Hits whose event is not listed because there were too many events: with those of the listed ones, all hits.
     pub unlisted: u64,
 }
 
@@ -88,6 +90,7 @@ impl<'b> Scanner<'b> {
             rows: HashMap::new(),
             windows: HashMap::new(),
             totals: Totals::default(),
+            listed: 0,
             started: Clock::system().now(),
         }
     }
@@ -206,22 +209,27 @@ impl<'b> Scanner<'b> {
         for write in changes.events {
             self.keep(write);
         }
+        // Every hit is one of an event, so what no listed event has is of the others.
+        self.totals.unlisted = self.totals.hits.saturating_sub(self.listed);
         self.windows.extend(changes.windows.into_iter().map(|window| (window.key, window)));
     }
 
     fn keep(&mut self, write: EventWrite) {
         match write {
             EventWrite::Open(event) if self.events.len() < MOST_EVENTS => {
+                self.listed += event.head.count;
                 self.rows.insert(event.row, event.fingerprint);
                 self.events.insert(event.fingerprint, *event);
             }
-            EventWrite::Open(event) => self.totals.unlisted += event.head.count,
+            // Later hits of it come as updates or as another birth, so it is not counted here.
+            EventWrite::Open(_) => {}
             EventWrite::Update(head) | EventWrite::Unhit(head) | EventWrite::Hit(head) => self.update(head),
         }
     }
 
     fn update(&mut self, head: EventHead) {
         if let Some(event) = self.events.get_mut(&head.fingerprint) {
+            self.listed += head.count.saturating_sub(event.head.count);
             event.priority = head.priority;
             event.head = head;
         }

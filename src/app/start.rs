@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{GroupConfig, Grouper, StormGuard};
+use crate::group::{GroupConfig, Grouper, StormGuard, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -81,6 +81,11 @@ pub(super) fn rule_problems(problems: &[Problem]) -> Vec<ConfigProblem> {
     problems.iter().map(|problem| ConfigProblem { place: String::new(), what: problem.to_string() }).collect()
 }
 
+/// Most events of one rule at one workload: however small the store is, no workload fills more than a tenth of it.
+pub(super) fn events_per_workload(config: &Config) -> u64 {
+    config.group.max_events_per_workload.min((config.store.max_events / 10).max(1))
+}
+
 fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
     let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
@@ -126,9 +131,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (names, update) = reload::follow(&writer.known_rules()?, prepared.detector.rules());
     writer.commit(&store::Commit { rules: Some(update.clone()), ..store::Commit::default() })?;
     let healthy = writer.healthy()?;
-    // However small the store is, no workload fills more than a tenth of it.
-    let tenth = (config.store.max_events / 10).max(1);
-    let group = GroupConfig { max_events_per_workload: config.group.max_events_per_workload.min(tenth), ..config.group.clone() };
+    let group = GroupConfig { max_events_per_workload: events_per_workload(&config), ..config.group.clone() };
     let mut grouper = Grouper::new(&group, writer.next_row()?);
     grouper.restore_unpublished(writer.unpublished()?);
 
@@ -141,6 +144,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
+        tails: Tails::new(&config.group.tails),
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::Priority;
+use crate::model::{Priority, Timestamp, TimestampError};
 
 /// Log streams in, typed error events out.
 ///
@@ -51,6 +51,8 @@ pub(super) enum Command {
     Run,
     /// Scan log files or standard input with the rules, offline.
     Scan(ScanArgs),
+    /// Say what rules would have made of recorded log files, and how they differ from the rules in force.
+    Replay(ReplayArgs),
     /// List the events of a running process, or follow them.
     Events(EventsArgs),
     /// Check, test, explain and list rules.
@@ -107,6 +109,47 @@ pub(super) struct ScanArgs {
     /// With --group: go on with the groups that an earlier run left in this file, and leave them there for the next one.
     #[arg(long, value_name = "FILE", requires = "group")]
     pub(super) group_state: Option<PathBuf>,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// Files to replay, recognised by their first line: CRI, JSON lines, or plain lines that begin with a date and a time. `-` is standard
+    /// input.
+    ///
+    /// Lines are received when they were written, and all files are merged by time; so thresholds, windows, quiet times, regressions and
+    /// notices are those of a program that ran all the time and heard every line at once. A line that tells no time has that of the line
+    /// before it. The kubelet's paths tell namespace, pod and container; --label tells what they do not.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Compare the rules of --rules with those of this file or folder, may be given several times [default: the configured rules].
+    #[arg(long, value_name = "PATH")]
+    pub(super) baseline: Vec<PathBuf>,
+
+    /// Labels of all lines, such as namespace=shop; may be given several times. Replaces what the paths tell under that name.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(super) labels: Vec<String>,
+
+    /// Only lines from this time on, such as 2026-11-21T10:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(super) since: Option<Timestamp>,
+
+    /// Only lines before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(super) until: Option<Timestamp>,
+
+    /// Also tell what did fire in that time, from the event store (the configured one, or that of --data). It is only read, and may be in use.
+    #[arg(long)]
+    pub(super) store: bool,
+
+    /// End with exit code 1 when events would be new, or lost, or when there is any difference: for checks of changes to rules.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) fail_on: Option<FailOn>,
+
+    /// How to write the report. As JSON it is one object with counts, every rule and every event that fired; keys are only added.
+    #[arg(long, value_enum, default_value_t = EventFormat::Text)]
+    pub(super) format: EventFormat,
 }
 
 /// `events`
@@ -188,7 +231,11 @@ pub(super) enum RulesCommand {
         cost: bool,
     },
     /// Print the JSON schema of rule files, for editors.
-    Schema,
+    Schema {
+        /// That of test files instead.
+        #[arg(long)]
+        tests: bool,
+    },
 }
 
 /// `config`
@@ -213,13 +260,28 @@ pub(super) enum Format {
     Protobuf,
 }
 
-/// Output of `events`.
+/// Output of `events` and `replay`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum EventFormat {
-    /// A line for each event or change.
+    /// Lines for people.
     Text,
-    /// A JSON object for each event or change.
+    /// A JSON object for each event or change, or for a report.
     Json,
+}
+
+/// What ends a back-test with exit code 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    /// An event that fires with the new rules only.
+    New,
+    /// An event that fires with the rules in force only.
+    Lost,
+    /// Either, or an event that fires otherwise.
+    Any,
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, TimestampError> {
+    Timestamp::parse(text)
 }
 
 /// Turns the single-dashed flags of the program that this one replaces into double-dashed ones.

@@ -9,6 +9,8 @@ mod config;
 mod events;
 mod explain;
 mod output;
+mod replay;
+mod replay_table;
 mod rule_scenarios;
 mod rules;
 mod run;
@@ -53,6 +55,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         _ if cli.common.version => version(),
         None | Some(Command::Run) => run::run(&overrides),
         Some(Command::Scan(args)) => scan::scan(&overrides, &args),
+        Some(Command::Replay(args)) => replay::replay(&overrides, &args),
         Some(Command::Events(args)) => events::events(&overrides, &args),
         Some(Command::Rules { command }) => rules::rules(&overrides, &command),
         Some(Command::Config { command }) => config::config(&overrides, &command),

@@ -11,8 +11,9 @@ use super::{FINE, PROBLEMS, rule_scenarios};
 
 /// Looks at the rules that `run` would put in force.
 pub(super) fn rules(overrides: &Overrides, command: &RulesCommand) -> anyhow::Result<u8> {
-    if let RulesCommand::Schema = command {
-        writeln!(io::stdout(), "{}", crate::rules::schema().trim_end())?;
+    if let RulesCommand::Schema { tests } = command {
+        let schema = if *tests { crate::rules::test_schema().to_owned() } else { crate::rules::schema() };
+        writeln!(io::stdout(), "{}", schema.trim_end())?;
         return Ok(FINE);
     }
     let loaded = match app::load_config(overrides) {
@@ -36,7 +37,7 @@ pub(super) fn rules(overrides: &Overrides, command: &RulesCommand) -> anyhow::Re
             Err(problem) => super::output::problems(&[problem], super::USAGE),
         },
         RulesCommand::List { cost } => list(&book, *cost),
-        RulesCommand::Schema => Ok(FINE),
+        RulesCommand::Schema { .. } => Ok(FINE),
     }
 }
 
@@ -118,7 +119,7 @@ fn list(book: &Rulebook, cost: bool) -> anyhow::Result<u8> {
     Ok(FINE)
 }
 
-fn parse_labels(pairs: &[String]) -> Result<Labels, String> {
+pub(super) fn parse_labels(pairs: &[String]) -> Result<Labels, String> {
     let pairs: Vec<(String, String)> = pairs
         .iter()
         .map(|pair| {

@@ -103,7 +103,7 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 /// A bar on a terminal: bytes, rate, hits, time left. Nothing elsewhere. Without a known length there is no time left to tell.
-fn progress(files: &[PathBuf]) -> ProgressBar {
+pub(super) fn progress(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -138,7 +138,7 @@ fn write_events(mut out: impl Write, events: &[&ErrorEvent], format: Format) -> 
     Ok(())
 }
 
-fn where_from(event: &ErrorEvent) -> String {
+pub(super) fn where_from(event: &ErrorEvent) -> String {
     match (&*event.workload.namespace, event.labels.get("filename")) {
         ("", Some(file)) => file.to_owned(),
         ("", None) => event.workload.name.to_string(),

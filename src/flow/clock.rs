@@ -42,6 +42,13 @@ impl Clock {
         }
     }
 
+    /// Sets a manual clock, also back. The system's clock is set by others.
+    pub fn set(&self, to: Timestamp) {
+        if let Kind::Manual(nanos) = &self.0 {
+            nanos.store(to.nanos(), Ordering::SeqCst);
+        }
+    }
+
     /// Moves a manual clock on. The system's clock moves itself.
     pub fn advance(&self, by: Duration) {
         if let Kind::Manual(nanos) = &self.0 {

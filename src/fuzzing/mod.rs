@@ -3,20 +3,23 @@
 //! Each takes any bytes and panics only when an invariant is broken.
 
 mod detect;
+mod group;
 mod message;
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
+use crate::app::{Config, Rulebook, rehearse};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
 use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
 use crate::flow::Budget;
-use crate::group;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
 
 pub use detect::{assert_same, detect_differential};
+pub use group::{mask, redact, template};
 pub use message::message;
 
 /// A decompressed Loki push in protobuf.
@@ -54,54 +57,6 @@ pub fn inflate(data: &[u8]) {
     paid(|room| inflate::unsnappy(data, &mut block, LIMITS, room).map(|()| block.bytes().len()));
 }
 
-/// The masker takes any bytes, keeps its bound, and answers the same twice.
-///
-/// # Panics
-/// When it does not: that is the finding.
-pub fn mask(data: &[u8]) {
-    let mut template = String::from("left over");
-    group::mask(data, &mut template);
-    assert!(template.len() <= group::MAX_TEMPLATE, "template of {} bytes", template.len());
-    let mut again = String::new();
-    group::mask(data, &mut again);
-    assert_eq!(template, again);
-}
-
-/// The miner of templates takes any lines, finds a group for each, and goes on after a restart as if there had been none.
-///
-/// # Panics
-/// When it does not: that is the finding.
-pub fn template(data: &[u8]) {
-    let config = group::TemplateConfig { max_groups: 100, max_streams: 1 };
-    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
-    let (first, second) = lines.split_at(lines.len() / 2);
-    let (mut found, mut again) = (Vec::new(), Vec::new());
-    let mut miner = group::TemplateMiner::new(config);
-    miner.mine("", first, &mut found);
-    let saved = miner.save().expect("JSON in memory");
-    let mut restored = group::TemplateMiner::restore(config, &saved).expect("what was saved");
-    assert_eq!(restored.save().expect("JSON in memory"), saved, "saving changed something");
-    miner.mine("", second, &mut found);
-    restored.mine("", second, &mut again);
-    assert_eq!(found, again, "a restart changed groups");
-    assert_eq!(found.len(), second.len(), "a line without a group");
-    assert!(miner.len() <= config.max_groups, "more groups than may be");
-    for group in found {
-        assert_eq!(miner.current(group), group, "a group that is an alias");
-        assert_eq!(miner.template(group), restored.template(group));
-    }
-}
-
-/// Redacting twice gives the same as once.
-///
-/// # Panics
-/// When it does not: that is the finding.
-pub fn redact(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    let once = group::redact(&text);
-    assert_eq!(group::redact(&once), once);
-}
-
 /// Loads the bytes as a rule file: whatever they are, the answer is a set with unique names or a list of problems with lines.
 pub fn rule_file(data: &[u8]) {
     let Ok(source) = rules::RuleSource::from_bytes("fuzz.yaml", data.to_vec()) else { return };
@@ -117,6 +72,32 @@ pub fn rule_file(data: &[u8]) {
             for problem in problems {
                 assert!(problem.line <= lines, "{problem} is behind the end");
             }
+        }
+    }
+}
+
+/// Loads the bytes as a test file of the default pack, and runs what was read: whatever they are, the answer is tests that come to an end, or
+/// a list of problems with lines.
+///
+/// # Panics
+/// When it is not: that is the finding.
+pub fn test_file(data: &[u8]) {
+    static BOOK: LazyLock<Rulebook> = LazyLock::new(|| Rulebook::load(&Config::default()).expect("the default pack is good"));
+    /// Tests of more lines are read and not run: each is a commit of its own.
+    const MOST_LINES: u64 = 200;
+    let Ok(source) = rules::RuleSource::from_bytes("fuzz.test.yaml", data.to_vec()) else { return };
+    let lines = source.text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64 + 1;
+    match rules::scenarios(&[source], BOOK.rules()) {
+        Ok(scenarios) => {
+            for scenario in scenarios.iter().filter(|scenario| scenario.lines.iter().map(|line| line.repeat).sum::<u64>() <= MOST_LINES) {
+                let rehearsal = rehearse(&BOOK, scenario);
+                assert_eq!(rehearsal.seen.len(), scenario.expect.len());
+                assert!(rehearsal.transitions.is_sorted_by_key(|transition| transition.at), "transitions out of order");
+            }
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            assert!(problems.iter().all(|problem| problem.line <= lines), "behind the end: {problems:?}");
         }
     }
 }
@@ -159,7 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, label_text, inflate] {
+            for entry in [loki_protobuf, loki_json, label_text, inflate, mask, redact, template] {
                 entry(&data);
             }
         }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span};
 
+use super::trace::TraceConfig;
+
 /// How hits become events, and how much of that is kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +36,24 @@ pub struct GroupConfig {
     pub lifecycle: LifecycleConfig,
     /// How the events of a service become one incident.
     pub incidents: IncidentConfig,
+    /// The last lines of each stream.
+    pub tails: TailConfig,
+    /// How lines become one stack trace.
+    pub trace: TraceConfig,
+}
+
+/// How much of the last lines of each stream stays in memory, for what belongs to a line of a later push. Never on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TailConfig {
+    /// Lines of one stream, at most 1000. 0: none of any.
+    pub max_lines: usize,
+    /// Bytes of a line that are kept, from its beginning, at most 64 KiB.
+    pub max_line: ByteSize,
+    /// Streams that have a tail. Over it, the one that was quiet for longest goes.
+    pub max_streams: usize,
+    /// Memory of all tails together. Over it, those go that were quiet for longest.
+    pub memory: ByteSize,
 }
 
 /// When a rule that meets everything in a stream degrades to counting.
@@ -101,6 +121,22 @@ impl Default for GroupConfig {
             storm: StormConfig::default(),
             lifecycle: LifecycleConfig::default(),
             incidents: IncidentConfig::default(),
+            tails: TailConfig::default(),
+            trace: TraceConfig::default(),
+        }
+    }
+}
+
+impl Default for TailConfig {
+    fn default() -> Self {
+        Self {
+            // Most stack traces, and 12 us of a push of 1.8 ms with the lines of 20 pods.
+            max_lines: 32,
+            // Longer lines are rare, and their beginning tells what they are.
+            max_line: ByteSize(1024),
+            // The containers of a cluster of 200 nodes.
+            max_streams: 20_000,
+            memory: ByteSize(32 << 20),
         }
     }
 }

@@ -2,13 +2,22 @@
 
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use crate::model::{Fingerprint, Stream, TenantId, WindowKey};
+use crate::model::{Fingerprint, Stream, TemplateGroup, TenantId, WindowKey};
 use crate::rules::{CountBy, Rule};
 
 /// Version of everything that a fingerprint depends on: the masking, the parts and their order. It is the first byte of each fingerprint.
 ///
 /// Version 1 is the published algorithm that this one takes the place of; its fingerprints have 8 bytes and need no such mark.
-pub const SCHEME: u8 = 2;
+pub const SCHEME: u8 = 3;
+
+/// What a sighting's template is, and so how its events are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The masked line.
+    Line,
+    /// What is always the same in a stack trace, such as exception types and frames. It tells events apart as it is.
+    Trace,
+}
 
 /// Hash of everything in a fingerprint but the template: tenant, cluster, rule and workload. Made once per stream and rule, not per hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,10 +45,10 @@ impl Place {
         u64::from_le_bytes(self.0[..8].try_into().expect("8 of 16 bytes"))
     }
 
-    /// The fingerprint of a template at this place. `buffer` is room to work in.
+    /// The fingerprint of a template group at this place.
     #[must_use]
-    pub fn fingerprint(self, template: &str, buffer: &mut Vec<u8>) -> Fingerprint {
-        let mut hash = self.with(template, buffer);
+    pub fn fingerprint(self, group: TemplateGroup) -> Fingerprint {
+        let mut hash = joined(self.0, group.0);
         hash[0] = SCHEME;
         Fingerprint(hash)
     }
@@ -52,13 +61,13 @@ impl Place {
         hash[0] = SCHEME;
         Fingerprint(hash)
     }
+}
 
-    /// Hashed in two steps, so that only the template is hashed for each hit. The first part has a fixed length: no two pairs run together.
-    fn with(self, template: &str, buffer: &mut Vec<u8>) -> [u8; 16] {
-        buffer.clear();
-        buffer.extend_from_slice(&self.0);
-        buffer.extend_from_slice(template.as_bytes());
-        xxh3_128(buffer).to_be_bytes()
+impl Identity {
+    /// The group of a template that is in no other group: a line and a trace are never of the same one.
+    #[must_use]
+    pub fn group_of(self, template: &[u8]) -> TemplateGroup {
+        TemplateGroup(xxh3_128_with_seed(template, self as u64).to_be_bytes())
     }
 }
 
@@ -82,12 +91,17 @@ impl Counting {
         if rule.by.contains(&CountBy::Template) { Self::PerTemplate(Place(hash)) } else { Self::Whole(WindowKey(hash)) }
     }
 
-    pub(super) fn key(self, template: &str, buffer: &mut Vec<u8>) -> WindowKey {
+    pub(super) fn key(self, group: TemplateGroup) -> WindowKey {
         match self {
             Self::Whole(key) => key,
-            Self::PerTemplate(place) => WindowKey(place.with(template, buffer)),
+            Self::PerTemplate(place) => WindowKey(joined(place.0, group.0)),
         }
     }
+}
+
+/// Both are hashes, so any two pairs differ here as surely as they would hashed together; and one half can be taken out again.
+fn joined(one: [u8; 16], other: [u8; 16]) -> [u8; 16] {
+    (u128::from_ne_bytes(one) ^ u128::from_ne_bytes(other)).to_ne_bytes()
 }
 
 /// Hash of a list of texts. Each stands behind its length, so that `ab, c` and `a, bc` differ.
@@ -125,11 +139,10 @@ mod tests {
             Place::new(&tenant, "c", "rule", &stream(&[("namespace", "shop"), ("app", "web"), ("container", "main")])),
             Place::new(&tenant, "c", "rule", &stream(&[("namespace", "shop"), ("app", "api"), ("container", "side")])),
         ];
-        let mut buffer = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for place in places {
-            for template in ["one", "two"] {
-                assert!(seen.insert(place.fingerprint(template, &mut buffer)));
+            for (identity, template) in [(Identity::Line, "one"), (Identity::Line, "two"), (Identity::Trace, "one")] {
+                assert!(seen.insert(place.fingerprint(identity.group_of(template.as_bytes()))));
             }
             assert!(seen.insert(place.other()));
         }
@@ -141,9 +154,9 @@ mod tests {
     fn a_fingerprint_never_changes_between_versions() {
         let tenant = TenantId::parse("anonymous").unwrap();
         let place = Place::new(&tenant, "", "oom-killed", &stream(&[("namespace", "shop"), ("app", "api")]));
-        let fingerprint = place.fingerprint("OOMKilled <NUM>", &mut Vec::new());
+        let fingerprint = place.fingerprint(Identity::Line.group_of(b"OOMKilled <NUM>"));
         assert_eq!(fingerprint.0[0], SCHEME);
-        assert_eq!(fingerprint.to_hex(), "028bd058cd9592ec2cde490786dcb502");
-        assert_eq!(place.other().to_hex(), "02471c1e0a4fd63a2be95bc281a703c6");
+        assert_eq!(fingerprint.to_hex(), "03443132b9552a1b72076478bf52d9c5");
+        assert_eq!(place.other().to_hex(), "03471c1e0a4fd63a2be95bc281a703c6");
     }
 }

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message};
+use crate::model::{
+    Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
+};
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
-use super::fingerprint::{Counting, Place};
-use super::mask::mask;
+use super::fingerprint::{Counting, Identity, Place};
+use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
 use super::redact::{may_hold_a_secret, redact};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
+use super::trace;
 use super::window::{bucket_nanos, bucket_of};
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
@@ -59,7 +62,9 @@ pub struct Sighting {
     pub window_key: WindowKey,
     /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
     pub stream: Arc<Stream>,
-    /// The masked line, without secrets.
+    /// What the template is.
+    pub identity: Identity,
+    /// The masked line, or the parts of a trace that are always the same; without secrets.
     pub template: Arc<str>,
     /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
     pub message: Arc<str>,
@@ -267,17 +272,17 @@ impl Batch<'_> {
     /// The sighting that a line belongs to; a new one if need be.
     fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
         let source_index = self.source(slot_index, text);
-        let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
+        let subject = subject_of(text, self.context.config);
         let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
             Entry::Occupied(known) => return *known.get(),
             Entry::Vacant(new) => new,
         };
         let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
-        template_of(&subject, &mut self.scratch.template);
+        let identity = identity_of(&subject, self.context.config, &mut self.scratch.template);
         let template = self.scratch.template.as_str();
-        let fingerprint = source.place.fingerprint(template, &mut self.scratch.buffer);
+        let group = identity.group_of(template.as_bytes());
+        let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
-        let window_key = source.counting.key(template, &mut self.scratch.buffer);
         let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
@@ -285,6 +290,7 @@ impl Batch<'_> {
                 place: source.place,
                 window_key,
                 stream: Arc::clone(&source.stream),
+                identity,
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
                 count: 0,
@@ -336,6 +342,30 @@ impl Batch<'_> {
         empty(&mut scratch.by_subject);
         self.out
     }
+}
+
+/// What of a line is grouped and shown: its decoded message or the line as it is, and the stack trace that stands beside the message.
+#[must_use]
+pub fn subject_of<'t>(text: &'t [u8], config: &GroupConfig) -> Cow<'t, [u8]> {
+    let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
+    if let Some(stack) = stack_of(text)
+        && trace::identity(&stack, config.trace.limits(), MAX_TEMPLATE).is_some()
+        && memchr::memmem::find(&subject, &stack[..stack.len().min(64)]).is_none()
+    {
+        return Cow::Owned([&*subject, b"\n", &*stack].concat());
+    }
+    subject
+}
+
+/// Writes what tells the event of a subject from others into `out`: of a stack trace its types and frames, of all else the template. Says which.
+pub fn identity_of(subject: &[u8], config: &GroupConfig, out: &mut String) -> Identity {
+    let Some(trace) = trace::identity(&without_colours(subject), config.trace.limits(), MAX_TEMPLATE) else {
+        template_of(subject, out);
+        return Identity::Line;
+    };
+    out.clear();
+    out.push_str(&redact(&trace));
+    Identity::Trace
 }
 
 /// Writes the template of a subject (the decoded message, or the raw line) into `out`. Secrets go first, so that none is in a template.

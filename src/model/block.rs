@@ -28,6 +28,8 @@ pub struct Block {
     stale: usize,
     lines: Vec<Line>,
     streams: Vec<Arc<Stream>>,
+    /// A line may stand behind one of a stream with a higher index.
+    is_mixed: bool,
 }
 
 impl Block {
@@ -97,14 +99,26 @@ impl Block {
     /// When the line starts before the end of the one before it or ends behind the buffer, or names a stream that is not there:
     /// decoders check lengths, so this is a fault of ours and never of a sender.
     pub fn push(&mut self, line: Line) {
-        self.appender().1.push(line);
+        self.appender(line.stream).1.push(line);
     }
 
-    /// The buffer, and a way to add lines while it is read.
-    pub fn appender(&mut self) -> (&[u8], Appender<'_>) {
-        let after = self.lines.last().map_or(0, |last| last.end);
+    /// The buffer, and a way to add lines of one stream while it is read.
+    ///
+    /// # Panics
+    /// When the stream is not there: a fault of ours.
+    pub fn appender(&mut self, stream: u32) -> (&[u8], Appender<'_>) {
+        assert!((stream as usize) < self.streams.len(), "a line of an unknown stream");
+        let (after, last) = self.lines.last().map_or((0, 0), |last| (last.end, last.stream));
+        self.is_mixed |= stream < last;
         let bytes = &self.bytes[..self.bytes.len() - self.stale];
-        (bytes, Appender { after, limit: bytes.len(), streams: self.streams.len(), lines: &mut self.lines })
+        (bytes, Appender { after, limit: bytes.len(), stream, lines: &mut self.lines })
+    }
+
+    /// The lines stand in the order of their streams' indices, so those of one stream are together. False is said also where that is not
+    /// known.
+    #[must_use]
+    pub fn is_by_stream(&self) -> bool {
+        !self.is_mixed
     }
 
     /// Sum of the lengths of all lines, in bytes.
@@ -134,10 +148,11 @@ impl Block {
         self.stale = self.bytes.len();
         self.lines.clear();
         self.streams.clear();
+        self.is_mixed = false;
     }
 }
 
-/// Adds many lines of one block while its bytes are read.
+/// Adds many lines of one stream to a block while its bytes are read.
 ///
 /// PERF: what [`Block::push`] looks up for each line is held here.
 #[derive(Debug)]
@@ -147,7 +162,7 @@ pub struct Appender<'b> {
     after: u32,
     /// Length of the buffer.
     limit: usize,
-    streams: usize,
+    stream: u32,
 }
 
 impl Appender<'_> {
@@ -158,7 +173,7 @@ impl Appender<'_> {
     #[inline(always)]
     pub fn push(&mut self, line: Line) {
         let in_order = line.start >= self.after && line.end >= line.start && line.end as usize <= self.limit;
-        assert!(in_order && (line.stream as usize) < self.streams, "line out of order, out of bounds or of an unknown stream");
+        assert!(in_order && line.stream == self.stream, "line out of order, out of bounds or of another stream");
         self.after = line.end;
         self.lines.push(line);
     }
@@ -180,6 +195,8 @@ pub struct Hit {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Labels;
+
     use super::*;
 
     #[test]
@@ -194,5 +211,24 @@ mod tests {
         assert_eq!(block.bytes(), b"ab");
         block.space(5).copy_from_slice(b"abcde");
         assert_eq!(block.bytes(), b"abcde");
+    }
+
+    #[test]
+    fn a_block_knows_whether_the_lines_of_each_stream_are_together() {
+        let together = |streams: &[u32]| {
+            let mut block = Block::over(vec![b'x'; 16]);
+            for _ in 0..3 {
+                block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+            }
+            for (start, stream) in (0..).zip(streams) {
+                block.push(Line { start, end: start + 1, stream: *stream, at: Timestamp(0) });
+            }
+            block
+        };
+        assert!(together(&[]).is_by_stream() && together(&[0, 0, 2, 2]).is_by_stream() && together(&[1, 2]).is_by_stream());
+        let mut mixed = together(&[0, 1, 0]);
+        assert!(!mixed.is_by_stream() && !together(&[2, 1]).is_by_stream());
+        mixed.clear();
+        assert!(mixed.is_by_stream());
     }
 }

@@ -8,6 +8,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
+/// 16 bytes that name a template group: a hash of what it was born with, so that it is the same on every machine and in every store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateGroup(pub [u8; 16]);
+
 impl Fingerprint {
     /// 32 lower-case hex digits.
     #[must_use]

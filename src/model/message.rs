@@ -53,6 +53,11 @@ pub fn unicode_escape(text: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
 }
 
+/// What stands between two quotes of JSON, without its escapes.
+pub(super) fn decoded(escaped: &[u8]) -> Cow<'_, [u8]> {
+    Value::Quoted(escaped).decode()
+}
+
 fn json(text: &[u8]) -> Option<Value<'_>> {
     let mut reader = Reader::new(text);
     reader.take(b'{');

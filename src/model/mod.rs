@@ -17,6 +17,7 @@ pub mod message;
 mod priority;
 mod reason;
 mod record;
+mod stack;
 mod stream;
 mod time;
 mod units;
@@ -25,7 +26,7 @@ mod workload;
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use incident::{
     EventTurn, Incident, IncidentId, IncidentMode, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Recurrence, Service,
@@ -36,6 +37,7 @@ pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use record::{Kubernetes, MAX_NAME, kubernetes_of};
+pub use stack::stack_of;
 pub use stream::{Stream, StreamId};
 pub use time::{Timestamp, TimestampError};
 pub use units::{ByteSize, Span, UnitError};

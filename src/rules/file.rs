@@ -171,6 +171,10 @@ fn read_document(node: &Node, file: &mut RuleFile, complete: bool, limit: usize,
         return report.problem(node.at, "the file is empty", "write `rules:` and a list of rules");
     }
     let Some(mut fields) = Fields::of(node, "a rule file", report) else { return };
+    if fields.has("tests") && !fields.has("rules") {
+        let hint = "run it with `rules test --tests FILE`, and name the file of its rules with --rules";
+        return report.problem(fields.at, "this is a file of tests, not of rules", hint);
+    }
     file.version = fields.number("version", VERSION, VERSION, report);
     let rules = fields.node("rules");
     let at = fields.at;

@@ -28,8 +28,8 @@ mod yaml;
 
 pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
-pub use scenario::{Expectation, ExpectedTransition, Scenario, TimedLine, scenarios};
-pub use schema::schema;
+pub use scenario::{Expectation, ExpectedTransition, Scenario, TimedLine, TimedRollout, scenarios};
+pub use schema::{schema, test_schema};
 pub use selector::{LabelTest, NamespaceTest, Selector};
 pub use set::{ACTIONS, CountBy, CountByError, DEFAULT_RULE, Remediation, Rule, RuleSet, Samples};
 pub use source::{ContentDigest, RuleSource, content_digest, read, read_tests};

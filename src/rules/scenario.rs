@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{EventState, Labels, RuleName, Span, Stream, TransitionReason};
+use crate::model::{EventState, Labels, Notice, RuleName, Span, Stream, TransitionReason};
 
 use super::problem::{Located, Place, Report, shown};
 use super::reader::{Fields, nearest};
@@ -19,6 +19,9 @@ const LATEST: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Most lines of one test, repeated ones counted as often as they come. Each is a commit of its own.
 const MOST_LINES: u64 = 100_000;
+
+/// Most rollouts of one test.
+const MOST_ROLLOUTS: usize = 100;
 
 /// Largest number that can be expected.
 const MOST: u64 = u64::MAX;
@@ -34,6 +37,8 @@ pub struct Scenario {
     pub line: u64,
     /// What is logged.
     pub lines: Vec<TimedLine>,
+    /// What is rolled out meanwhile.
+    pub rollouts: Vec<TimedRollout>,
     /// What holds at some times.
     pub expect: Vec<Expectation>,
     /// All transitions in order, where they are told.
@@ -55,6 +60,19 @@ pub struct TimedLine {
     pub text: String,
 }
 
+/// A workload is rolled out: its errors are expected.
+#[derive(Debug)]
+pub struct TimedRollout {
+    /// Namespace of the workload; empty for none.
+    pub namespace: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// When it begins, from the start of the test.
+    pub from: Duration,
+    /// From when on it is over; `None` for not within the test.
+    pub to: Option<Duration>,
+}
+
 /// What holds of the events of a rule, once all lines up to a time have come. What is `None` may be anything.
 #[derive(Debug)]
 pub struct Expectation {
@@ -72,6 +90,12 @@ pub struct Expectation {
     pub count: Option<u64>,
     /// With so many hits in the rule's window at the last hit.
     pub window_count: Option<u64>,
+    /// Which came back so many times.
+    pub flap_count: Option<u64>,
+    /// Whose last outbreaks were close together, or not.
+    pub flapping: Option<bool>,
+    /// Of whose last outbreak a person should be told this.
+    pub notice: Option<Notice>,
     /// There are exactly so many events of which all of this holds; `None` for at least one.
     pub events: Option<u64>,
 }
@@ -87,6 +111,8 @@ pub struct ExpectedTransition {
     pub to: EventState,
     /// Why; `None` for whatever reason.
     pub reason: Option<TransitionReason>,
+    /// What a person should be told of this outbreak; `None` for anything.
+    pub notice: Option<Notice>,
 }
 
 /// What the values of a file are checked with.
@@ -127,6 +153,10 @@ impl Checks<'_> {
                 continue;
             }
             let Some(mut fields) = Fields::of(document, "a test file", &mut self.report) else { return };
+            if fields.has("rules") && !fields.has("tests") {
+                let hint = "name it with --rules, and a test file with --tests";
+                return self.report.problem(fields.at, "this is a file of rules, not of tests", hint);
+            }
             let tests = self.list(&mut fields, "tests");
             any |= !tests.is_empty();
             for test in tests {
@@ -148,6 +178,10 @@ impl Checks<'_> {
         if lines.iter().fold(0, |sum: u64, line| sum.saturating_add(line.repeat)) > MOST_LINES {
             self.report.problem(fields.at, format!("more than {MOST_LINES} lines in one test"), "shorten it, or split the test");
         }
+        let rollouts: Vec<_> = self.list(&mut fields, "rollouts").iter().filter_map(|rollout| self.rollout(rollout)).collect();
+        if rollouts.len() > MOST_ROLLOUTS {
+            self.report.problem(fields.at, format!("more than {MOST_ROLLOUTS} rollouts in one test"), "split the test");
+        }
         let expect = self.list(&mut fields, "expect").iter().filter_map(|expectation| self.expectation(expectation)).collect();
         let transitions = self.list(&mut fields, "transitions");
         let transitions: Vec<_> = transitions.iter().filter_map(|transition| self.transition(transition)).collect();
@@ -157,7 +191,7 @@ impl Checks<'_> {
         fields.missing(&["name", "lines"], &mut self.report);
         let (line, transitions) = (fields.at.line, fields.has("transitions").then_some(transitions));
         fields.finish(&mut self.report);
-        Some(Scenario { name: name?.value, file: file.to_owned(), line, lines, expect, transitions })
+        Some(Scenario { name: name?.value, file: file.to_owned(), line, lines, rollouts, expect, transitions })
     }
 
     fn line(&mut self, node: &Node, stream: &Arc<Stream>) -> Option<TimedLine> {
@@ -183,6 +217,20 @@ impl Checks<'_> {
         Some(TimedLine { at: at?, repeat, every, stream, text: text?.value })
     }
 
+    fn rollout(&mut self, node: &Node) -> Option<TimedRollout> {
+        let mut fields = Fields::of(node, "a rollout", &mut self.report)?;
+        let namespace = fields.text("namespace", &mut self.report);
+        let workload = fields.text("workload", &mut self.report);
+        let (from, to) = (self.offset(&mut fields, "from"), self.offset(&mut fields, "to"));
+        if from.zip(to).is_some_and(|(from, to)| to <= from) {
+            self.report.problem(fields.at, "the rollout is over before it begins", "let `to` be later than `from`, or leave it out");
+        }
+        fields.missing(&["workload", "from"], &mut self.report);
+        fields.finish(&mut self.report);
+        let namespace = namespace.map(|namespace| namespace.value).unwrap_or_default();
+        Some(TimedRollout { namespace, workload: workload?.value, from: from?, to })
+    }
+
     fn expectation(&mut self, node: &Node) -> Option<Expectation> {
         let mut fields = Fields::of(node, "an expectation", &mut self.report)?;
         let at = self.offset(&mut fields, "at");
@@ -190,8 +238,10 @@ impl Checks<'_> {
         let stream = self.stream(&mut fields);
         let state = self.word(&mut fields, "state", &EventState::ALL.map(|state| (state.as_str(), state)));
         let reason = self.reason(&mut fields);
-        let [count, window_count, events] =
-            ["count", "window_count", "events"].map(|key| Some(fields.number(key, 0, MOST, &mut self.report)?.value));
+        let [count, window_count, flap_count, events] =
+            ["count", "window_count", "flap_count", "events"].map(|key| Some(fields.number(key, 0, MOST, &mut self.report)?.value));
+        let flapping = fields.flag("flapping", &mut self.report);
+        let notice = self.notice(&mut fields);
         let absent = fields.flag("absent", &mut self.report) == Some(true);
         if absent && events.is_some() {
             self.report.problem(fields.at, "`absent` and `events` say both how many events there are", "leave one of them out");
@@ -200,7 +250,7 @@ impl Checks<'_> {
         fields.finish(&mut self.report);
         let labels = stream.map(|stream| stream.labels().clone()).unwrap_or_default();
         let events = if absent { Some(0) } else { events };
-        Some(Expectation { at: at?, rule: rule?, labels, state, reason, count, window_count, events })
+        Some(Expectation { at: at?, rule: rule?, labels, state, reason, count, window_count, flap_count, flapping, notice, events })
     }
 
     fn transition(&mut self, node: &Node) -> Option<ExpectedTransition> {
@@ -209,9 +259,10 @@ impl Checks<'_> {
         let rule = self.rule(&mut fields);
         let to = self.word(&mut fields, "to", &EventState::ALL.map(|state| (state.as_str(), state)));
         let reason = self.reason(&mut fields);
+        let notice = self.notice(&mut fields);
         fields.missing(&["at", "rule", "to"], &mut self.report);
         fields.finish(&mut self.report);
-        Some(ExpectedTransition { at: at?, rule: rule?, to: to?, reason })
+        Some(ExpectedTransition { at: at?, rule: rule?, to: to?, reason, notice })
     }
 
     /// The items of a list; none when it is missing.
@@ -253,6 +304,10 @@ impl Checks<'_> {
 
     fn reason(&mut self, fields: &mut Fields<'_>) -> Option<TransitionReason> {
         self.word(fields, "reason", &TransitionReason::ALL.map(|reason| (reason.as_str(), reason)))
+    }
+
+    fn notice(&mut self, fields: &mut Fields<'_>) -> Option<Notice> {
+        self.word(fields, "notice", &Notice::ALL.map(|notice| (notice.as_str(), notice)))
     }
 
     /// One of these words.

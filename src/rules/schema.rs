@@ -1,4 +1,4 @@
-//! The JSON schema of rule files, for editors.
+//! The JSON schemas of rule files and of their tests, for editors.
 
 use super::file::RuleFile;
 
@@ -9,4 +9,10 @@ pub fn schema() -> String {
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
     text.push('\n');
     text
+}
+
+/// The schema of test files. `scenario` reads them by hand, so this is written by hand as well; tests hold the two together.
+#[must_use]
+pub fn test_schema() -> &'static str {
+    include_str!("../../schema/rule-tests.schema.json")
 }

@@ -206,6 +206,14 @@ fn values_with_which_nothing_works_are_refused_with_the_least_that_does() {
 }
 
 #[test]
+fn tails_that_others_would_wait_for_are_refused() {
+    for (tails, said) in [("{max_lines: 1001}", "write 1000 or less"), ("{max_line: 65KiB}", "write 64KiB or less")] {
+        let err = written(&format!("group:\n  tails: {tails}\n")).check().err;
+        assert!(err.contains(said) && err.contains("config.yaml:2:"), "{err}");
+    }
+}
+
+#[test]
 fn settings_that_make_events_too_large_for_subscribers_are_refused() {
     for group in ["{max_message: 3MiB}", "{max_labels: 1000}", "{max_label_value: 1MiB}"] {
         let said = written(&format!("group: {group}\n")).check().err;

@@ -76,6 +76,52 @@ fn thresholds_windows_and_lives_are_tested_in_virtual_time() {
 }
 
 #[test]
+fn outbreaks_rollouts_and_notices_are_tested_in_virtual_time() {
+    let cases = [
+        (
+            "the third outbreak in six hours is flapping, and the fourth is chronic",
+            "[{at: 0s, repeat: 4, every: 1h, line: 'panic: 1'}]",
+            "expect:
+      - {at: 0s, rule: panic, flap_count: 0, flapping: false, notice: send}
+      - {at: 1h, rule: panic, flap_count: 1, flapping: false, notice: send}
+      - {at: 2h, rule: panic, flap_count: 2, flapping: true, notice: send}
+      - {at: 3h, rule: panic, flap_count: 3, flapping: true, notice: suppress_chronic}",
+        ),
+        (
+            "what breaks out while its workload is rolled out is expected",
+            "[{at: 5m, line: 'panic: 1'}, {at: 5m, stream: {namespace: shop, app: web}, line: 'panic: 1'}]",
+            "stream: {namespace: shop, app: api}
+    rollouts: [{namespace: shop, workload: api, from: 1m, to: 10m}]
+    transitions:
+      - {at: 5m, rule: panic, to: firing, notice: suppress_rollout}
+      - {at: 5m, rule: panic, to: firing, notice: send}",
+        ),
+        (
+            "before and after it, it is not",
+            "[{at: 59s, line: 'panic: 1'}, {at: 1h, line: 'panic: 1'}]",
+            "stream: {namespace: shop, app: api}
+    rollouts: [{namespace: shop, workload: api, from: 1m, to: 1h}]
+    expect: [{at: 59s, rule: panic, notice: send}, {at: 1h, rule: panic, notice: send}]",
+        ),
+        (
+            "a rollout that takes too long explains nothing",
+            "[{at: 10m, line: 'panic: 1'}, {at: 3h, line: 'panic: 1'}]",
+            "stream: {app: api}
+    rollouts: [{workload: api, from: 0s}]
+    expect: [{at: 10m, rule: panic, notice: suppress_rollout}, {at: 3h, rule: panic, notice: send_resurfaced}]",
+        ),
+    ];
+    for (name, lines, rest) in cases {
+        let text = match rest.contains("stream: {") {
+            true => format!("tests:\n  - name: {name}\n    lines: {lines}\n    {rest}\n"),
+            false => one(name, lines, rest),
+        };
+        let done = test(&text);
+        assert_eq!(verdict(&done), (Some(0), "2 rules, 0 samples, 1 tests, 0 failed"), "{name}: {} {}", done.out, done.err);
+    }
+}
+
+#[test]
 fn a_test_that_expects_something_else_fails_and_says_what_came() {
     let (lines, place) = ("[{at: 0s, repeat: 2, every: 1m, line: slow disk}]", "rules.test.yaml:2");
     let cases = [
@@ -91,6 +137,14 @@ fn a_test_that_expects_something_else_fails_and_says_what_came() {
         (
             "transitions: [{at: 0s, rule: slow, to: pending}, {at: 1m, rule: slow, to: firing}]",
             "     expected as transition 2: at 1m: slow firing\n                          got: no more\n",
+        ),
+        (
+            "expect: [{at: 2m, rule: slow, flap_count: 1, flapping: true, notice: send}]",
+            "     expected at 2m: slow flap_count 1, flapping, notice send\n                got: pending, flap_count 0, not flapping, notice none\n",
+        ),
+        (
+            "transitions: [{at: 0s, rule: slow, to: pending, notice: send}, {at: 1m, rule: slow, to: firing}]",
+            "     expected as transition 1: at 0s: slow pending, notice send\n                          got: at 0s: slow pending, first_hit, notice none\n",
         ),
         ("transitions: []", "     expected as transition 1: no more\n                          got: at 0s: slow pending, first_hit\n"),
     ];
@@ -120,6 +174,9 @@ fn every_problem_of_a_test_file_is_told_with_its_line() {
     transitions:
       - {at: 0s, rule: nothing-like-it, to: firing}
   - lines: []
+    rollouts: [{workload: api}, {from: 5m, to: 5m, workload: api}, {from: 0s, workloads: api}]
+    expect: [{at: 0s, rule: panic, notice: loud, flapping: 1}]
+  - {name: b, lines: []}
 ",
     );
     let said: Vec<&str> = done.err.lines().map(|line| line.rsplit_once("rules.test.yaml:").map_or(line, |(_, said)| said)).collect();
@@ -133,12 +190,18 @@ fn every_problem_of_a_test_file_is_told_with_its_line() {
             "8: `at` is missing; add `at:`",
             "10: no rule \"panik\" is loaded and enabled; did you mean `panic`?",
             "11: `state` must not be \"burning\"; write one of pending, firing, resolved, quiet",
-            "11: unknown key `colour`; known here are `at`, `rule`, `stream`, `state`, `reason`, `count`, `window_count`, `events`, `absent`",
+            "11: unknown key `colour`; known here are `at`, `rule`, `stream`, `state`, `reason`, `count`, `window_count`, `flap_count`, `events`, `flapping`, `notice`, `absent`",
             "12: `absent` and `events` say both how many events there are; leave one of them out",
             "14: no rule \"nothing-like-it\" is loaded and enabled; correct the name, or load the rule's file with --rules",
-            "15: the test expects nothing; add `expect:` or `transitions:`",
             "15: `name` is missing; add `name:`",
-            "12 problems",
+            "16: `from` is missing; add `from:`",
+            "16: the rollout is over before it begins; let `to` be later than `from`, or leave it out",
+            "16: `workload` is missing; add `workload:`",
+            "16: unknown key `workloads`; did you mean `workload`?",
+            "17: `notice` must not be \"loud\"; write one of send, send_resurfaced, suppress_chronic, suppress_rollout",
+            "17: `flapping` must be true or false, not \"1\"; write `flapping: true` or `flapping: false`",
+            "18: the test expects nothing; add `expect:` or `transitions:`",
+            "18 problems",
         ]
     );
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
@@ -176,4 +239,74 @@ fn tests_are_found_beside_the_rules_or_named_and_run_once() {
     }
     let missing = run(&["rules", "test", "--rules", rules, "--tests", "nowhere.test.yaml"]);
     assert!(missing.code == Some(1) && missing.err.contains("nowhere.test.yaml: cannot be read: "), "{}", missing.err);
+}
+
+#[test]
+fn a_file_of_the_other_kind_is_called_what_it_is() {
+    let (folder, rules) = folder(&one("a", "[]", "transitions: []"));
+    let (rules, tests) = (text(&rules), folder.path().join("rules.test.yaml"));
+    let as_rules = run(&["rules", "check", "--rules", text(&tests)]);
+    assert!(
+        as_rules.code == Some(1)
+            && as_rules.err.contains("rules.test.yaml:1: this is a file of tests, not of rules; run it with `rules test --tests FILE`")
+            && as_rules.err.ends_with("\n1 problem\n"),
+        "{}",
+        as_rules.err
+    );
+    let as_tests = run(&["rules", "test", "--rules", rules, "--tests", rules]);
+    assert!(
+        as_tests.code == Some(1)
+            && as_tests.err.contains("rules.yaml:1: this is a file of rules, not of tests; name it with --rules")
+            && as_tests.err.ends_with("\n1 problem\n"),
+        "{}",
+        as_tests.err
+    );
+}
+
+#[test]
+fn the_schema_of_test_files_takes_what_the_reader_takes() {
+    let printed = run(&["rules", "schema", "--tests"]).out;
+    assert_eq!(printed, include_str!("../../schema/rule-tests.schema.json"));
+    let validator = jsonschema::validator_for(&serde_json::from_str(&printed).expect("JSON")).expect("a schema");
+    let is_valid = |text: &str| validator.is_valid(&serde_saphyr::from_str(text).expect("YAML"));
+    let packs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/rules/packs")).expect("the packs");
+    let files = packs.map(|entry| entry.expect("readable").path()).filter(|path| text(path).ends_with(".test.yaml"));
+    assert!(files.inspect(|file| assert!(is_valid(&fs::read_to_string(file).expect("text")), "{file:?}")).count() > 0);
+    let whole = "    lines: [{at: 0s, repeat: 2, every: 1m, stream: {a: 1}, line: x}]
+    rollouts: [{namespace: a, workload: b, from: 0s, to: 1h1m}]
+    expect:
+      - {at: 0s, rule: panic, stream: {a: b}, state: firing, reason: reappeared, count: 0, window_count: 0, flap_count: 0, flapping: false,
+         notice: send, events: 0}
+      - {at: 0s, rule: panic, absent: true}
+    transitions: [{at: 0s, rule: panic, to: quiet, reason: quieted, notice: send}]\n";
+    let whole = format!("tests:\n  - name: a\n    stream: {{a: b}}\n{whole}");
+    // (what is replaced, by what): faults that both see.
+    let faults = [
+        ("tests:", "tests: 1\nx:"),
+        ("name: a\n", "names: a\n"),
+        ("at: 0s", "at: 5"),
+        ("at: 0s", "at: soon"),
+        ("repeat: 2", "repeat: 0"),
+        ("repeat: 2, ", ""),
+        ("line: x", "line: \"x\\n\""),
+        ("workload: b", "work: b"),
+        ("from: 0s", "from: [0s]"),
+        ("rule: panic", "rules: panic"),
+        ("state: firing", "state: burning"),
+        ("reason: reappeared", "reason: none"),
+        ("window_count: 0", "window_count: -1"),
+        ("flap_count: 0", "flap_count: many"),
+        ("flapping: false", "flapping: 'no'"),
+        ("notice: send", "notice: loud"),
+        ("absent: true", "absent: true, events: 1"),
+        ("to: quiet", "to: rest"),
+        ("    lines", "    colour: red\n    lines"),
+    ];
+    let is_read = |text: &str| !test(text).err.contains("problem");
+    assert!(is_valid(&whole) && is_read(&whole), "{}", test(&whole).err);
+    for (good, bad) in faults {
+        let broken = whole.replacen(good, bad, 1);
+        assert!(broken != whole && !is_valid(&broken) && !is_read(&broken), "{good} {bad}");
+    }
+    assert!(!is_valid("tests:\n- {name: a, lines: []}") && !is_valid("tests: []") && !is_valid("{}"));
 }

@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("app", &["model", "telemetry", "proto", "flow", "rules", "store", "collect", "detect", "group", "serve"]),
     ("cli", &["model", "telemetry", "proto", "rules", "store", "detect", "group", "serve", "app"]),
     ("main", &["cli"]),
-    ("fuzzing", &["model", "flow", "rules", "collect", "detect", "group"]),
+    ("fuzzing", &["model", "flow", "rules", "collect", "detect", "group", "app"]),
     ("lib", &[]),
 ];
 

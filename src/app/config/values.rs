@@ -26,6 +26,12 @@ const LARGEST_BLOCK: ByteSize = ByteSize(u32::MAX as u64);
 /// What an event may take on its way to subscribers. Clients of gRPC take messages of 4 MiB unless they are told otherwise.
 const LARGEST_EVENT: ByteSize = ByteSize(2 << 20);
 
+/// A tail is read and written while others wait for it.
+const MOST_TAIL_LINES: usize = 1000;
+
+/// As much as all lines of a usual tail together.
+const LONGEST_TAIL_LINE: ByteSize = ByteSize(64 << 10);
+
 /// Why `${NAME}` may still stand in a value. YAML's quotes keep what is between them as it is, and a secret must not be the name of one.
 const QUOTED: &str = "${NAME} is expanded only in values without quotes";
 
@@ -66,6 +72,8 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     ] {
         check.least(path, count, 1);
     }
+    check.most("group.tails.max_lines", config.group.tails.max_lines, MOST_TAIL_LINES);
+    check.most("group.tails.max_line", config.group.tails.max_line, LONGEST_TAIL_LINE);
     match serde_json::to_value(config) {
         Ok(values) => check.unexpanded(&values, String::new()),
         Err(error) => check.fault("", error.to_string()),
@@ -94,6 +102,12 @@ impl Check<'_> {
     fn least<T: PartialOrd + Display>(&mut self, path: &str, value: T, least: T) {
         if value < least {
             self.fault(path, format!("{path} ({value}) is too small to work: write {least} or more"));
+        }
+    }
+
+    fn most<T: PartialOrd + Display>(&mut self, path: &str, value: T, most: T) {
+        if value > most {
+            self.fault(path, format!("{path} ({value}) is too large to work: write {most} or less"));
         }
     }
 

@@ -6,10 +6,12 @@
 
 mod cri;
 mod json;
+mod plain;
 mod reader;
 
 pub use cri::{CriLine, Joiner, StdStream, has_partial, parse_cri};
 pub use json::json_time;
+pub use plain::plain_time;
 pub use reader::{Chunk, ChunkReader};
 
 use crate::model::{Labels, Stream};

@@ -195,13 +195,13 @@ impl<'a> Sink<'a> {
     /// A line at its place in the block's bytes. Lines come in ascending order and within the bytes.
     #[inline]
     pub(super) fn line(&mut self, start: usize, end: usize, at: Timestamp, stream: u32) {
-        let (bytes, mut into) = self.block.appender();
+        let (bytes, mut into) = self.block.appender(stream);
         into.push(self.rules.line(bytes, start..end, at, stream, &mut self.counts));
     }
 
     /// A way to take the lines of one stream, when nothing else is asked of the sink meanwhile.
     pub(super) fn lines_of(&mut self, stream: u32) -> StreamLines<'_> {
-        let (bytes, into) = self.block.appender();
+        let (bytes, into) = self.block.appender(stream);
         StreamLines { bytes, into, room: self.room, stream, rules: self.rules, paid: 0, counts: Counts::default(), all: &mut self.counts }
     }
 }

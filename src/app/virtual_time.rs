@@ -1,0 +1,222 @@
+//! Virtual time: what a running program would make of lines, with the clock that the lines bring.
+//!
+//! Comes in: hits of lines, each with the time at which it is received and committed. Goes out: the events as a store would have them, and
+//! every transition in order. Deadlines come when virtual time reaches them, each at its own time, and before a line of the same time. The
+//! process is up and ready all the time, so the healthy clock runs with virtual time.
+//!
+//! Tests of rules (`scenario`) and back-tests (`replay`) share it: what a commit does to events stands here once for both. Everything stays in
+//! memory, so no store is asked.
+//!
+//! INVARIANT: the same hits at the same times give the same events and transitions. Memory is bounded by [`Room`] and [`MOST_WINDOWS`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::group::{GroupConfig, Grouper, Rollouts, SightScratch};
+use crate::model::{
+    Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Moment, Notice,
+    RuleId, Timestamp, TransitionReason,
+};
+
+use super::rulebook::Rulebook;
+
+/// Events that are followed, at about 1 KiB each, and a few KiB where messages and labels are long.
+const MOST_EVENTS: usize = 100_000;
+
+/// Windows that are counted in, at up to 2 KiB each. Beyond it, the one that was not hit for longest begins anew: its hits are old.
+const MOST_WINDOWS: usize = 100_000;
+
+/// For how many events there is room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// All in all. Hits of further ones are counted by rule and not followed.
+    pub(super) events: usize,
+    /// Of one rule at one workload. Hits of further ones count in one event for the rest, as in a running program.
+    pub(super) per_workload: u64,
+}
+
+/// The events of some rules in virtual time.
+pub(super) struct VirtualTime<'b> {
+    book: &'b Rulebook,
+    room: Room,
+    grouper: Grouper,
+    sight_scratch: SightScratch,
+    start: Timestamp,
+    events: HashMap<EventRow, Followed>,
+    known: HashSet<Fingerprint>,
+    due: BTreeSet<(HealthyTime, EventRow)>,
+    transitions: Vec<Passage>,
+    unfollowed: BTreeMap<RuleId, u64>,
+}
+
+/// An event, and what its head does not keep.
+#[derive(Debug, Clone)]
+pub(super) struct Followed {
+    /// As a store would have it now.
+    pub(super) event: ErrorEvent,
+    /// Most hits that were in its window.
+    pub(super) peak: u64,
+}
+
+/// An event came into a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passage {
+    /// When.
+    pub(super) at: Timestamp,
+    /// Which event.
+    pub(super) row: EventRow,
+    /// Into which state.
+    pub(super) to: EventState,
+    /// Why.
+    pub(super) reason: TransitionReason,
+    /// What a person should be told of it; only of an outbreak.
+    pub(super) notice: Option<Notice>,
+}
+
+impl Room {
+    /// Every event of a test has room: a test has no more lines.
+    pub(super) const WHOLE: Self = Self { events: MOST_EVENTS, per_workload: u64::MAX };
+
+    /// As a running program with these settings has it.
+    pub(super) fn of(book: &Rulebook) -> Self {
+        Self { events: MOST_EVENTS, per_workload: book.group_config().max_events_per_workload }
+    }
+}
+
+impl<'b> VirtualTime<'b> {
+    /// Nothing has happened yet.
+    pub(super) fn new(book: &'b Rulebook, start: Timestamp, room: Room) -> Self {
+        let config = GroupConfig {
+            max_events_per_workload: room.per_workload,
+            max_events_in_memory: usize::MAX,
+            max_windows_in_memory: MOST_WINDOWS,
+            ..book.group_config().clone()
+        };
+        Self {
+            book,
+            room,
+            grouper: Grouper::new(&config, EventRow(1)),
+            sight_scratch: SightScratch::default(),
+            start,
+            events: HashMap::new(),
+            known: HashSet::new(),
+            due: BTreeSet::new(),
+            transitions: Vec::new(),
+            unfollowed: BTreeMap::new(),
+        }
+    }
+
+    /// The rollouts in progress from here on.
+    pub(super) fn set_rollouts(&mut self, rollouts: Rollouts) {
+        self.grouper.set_rollouts(rollouts);
+    }
+
+    /// Hits of a block's lines are received and committed at this time, which is not before that of an earlier call.
+    pub(super) fn take(&mut self, block: &Block, hits: &[Hit], at: Timestamp) {
+        self.wait_until(at);
+        if hits.is_empty() {
+            return;
+        }
+        let mut sightings = self.book.sight(block, hits, at, &mut self.sight_scratch);
+        if self.events.len() >= self.room.events {
+            sightings.list.retain(|sighting| {
+                let known = self.known.contains(&sighting.fingerprint);
+                if !known {
+                    *self.unfollowed.entry(sighting.rule).or_default() += sighting.count;
+                }
+                known
+            });
+        }
+        let now = Moment { clock: at, healthy: self.healthy(at) };
+        self.grouper.absorb(&sightings, now);
+        let changes = self.grouper.finish(now.clock);
+        self.keep(changes);
+    }
+
+    /// Virtual time passes: deadlines come.
+    pub(super) fn wait_until(&mut self, at: Timestamp) {
+        let until = self.healthy(at);
+        while let Some((deadline, _)) = self.due.first().copied().filter(|(deadline, _)| *deadline <= until) {
+            let mut heads = Vec::new();
+            while let Some((_, row)) = self.due.first().copied().filter(|(other, _)| *other == deadline) {
+                self.due.pop_first();
+                heads.extend(self.events.get(&row).map(|followed| followed.event.head.clone()));
+            }
+            let now = Moment { clock: self.start.plus(deadline.since(HealthyTime::default())), healthy: deadline };
+            self.grouper.lapse(heads, now);
+            let changes = self.grouper.finish(now.clock);
+            self.keep(changes);
+        }
+    }
+
+    /// The transitions since the last call.
+    pub(super) fn take_transitions(&mut self) -> Vec<Passage> {
+        std::mem::take(&mut self.transitions)
+    }
+
+    /// An event that was followed.
+    pub(super) fn event(&self, row: EventRow) -> Option<&Followed> {
+        self.events.get(&row)
+    }
+
+    /// All events, in no order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Followed> {
+        self.events.values()
+    }
+
+    /// Hits of events and windows beyond the bounds, by rule.
+    pub(super) fn unfollowed(&self) -> &BTreeMap<RuleId, u64> {
+        &self.unfollowed
+    }
+
+    fn healthy(&self, at: Timestamp) -> HealthyTime {
+        HealthyTime::default().plus(at.since(self.start))
+    }
+
+    fn keep(&mut self, changes: Changes) {
+        // Of events that come to fire in this commit: those that were not open before.
+        let mut outbreaks = HashMap::new();
+        for write in changes.events {
+            let (row, due_at) = match write {
+                EventWrite::Open(event) => {
+                    let told = (event.row, event.head.life.due_at);
+                    self.open(*event, &mut outbreaks);
+                    told
+                }
+                EventWrite::Update(head) | EventWrite::Unhit(head) | EventWrite::Hit(head) => {
+                    let told = (head.row, head.life.due_at);
+                    self.go_on(head, &mut outbreaks);
+                    told
+                }
+            };
+            if due_at != HealthyTime::NEVER {
+                self.due.insert((due_at, row));
+            }
+        }
+        for entry in changes.feed.iter().filter(|entry| entry.kind == FeedKind::Transition) {
+            if let Some(Followed { event, .. }) = self.events.get(&entry.row) {
+                let (to, reason, notice) = (event.head.state, event.head.reason, outbreaks.get(&entry.row).copied());
+                self.transitions.push(Passage { at: entry.at, row: entry.row, to, reason, notice });
+            }
+        }
+    }
+
+    fn open(&mut self, event: ErrorEvent, outbreaks: &mut HashMap<EventRow, Notice>) {
+        outbreaks.extend(event.head.life.notice.map(|notice| (event.row, notice)));
+        self.known.insert(event.fingerprint);
+        self.events.insert(event.row, Followed { peak: event.head.window_count, event });
+    }
+
+    fn go_on(&mut self, head: EventHead, outbreaks: &mut HashMap<EventRow, Notice>) {
+        let Some(Followed { event, peak }) = self.events.get_mut(&head.row) else { return };
+        self.due.remove(&(event.head.life.due_at, head.row));
+        if head.life.outbreaks > event.head.life.outbreaks {
+            outbreaks.extend(head.life.notice.map(|notice| (head.row, notice)));
+        }
+        *peak = head.window_count.max(*peak);
+        (event.priority, event.head) = (head.priority, head);
+    }
+}
+
+#[cfg(test)]
+#[path = "virtual_time_tests.rs"]
+mod tests;

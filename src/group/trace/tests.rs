@@ -1,0 +1,50 @@
+use crate::group::mask::MAX_TEMPLATE;
+
+use super::corpus::samples;
+use super::*;
+
+fn limits() -> Limits {
+    TraceConfig::default().limits()
+}
+
+fn identity_of(text: &str) -> Option<String> {
+    identity(text.as_bytes(), limits(), MAX_TEMPLATE)
+}
+
+#[test]
+fn each_trace_has_the_identity_of_its_fault_and_prose_has_none() {
+    let mut wrong = String::new();
+    for sample in samples() {
+        let got = identity_of(&sample.text());
+        if got != sample.identity {
+            wrong += &format!("{}\n  want {:?}\n  got  {got:?}\n", sample.name, sample.identity);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn carriage_returns_and_what_follows_a_trace_change_nothing() {
+    for sample in samples().into_iter().filter(|sample| sample.identity.is_some()) {
+        assert_eq!(identity_of(&sample.lines.join("\r\n")), sample.identity, "{}", sample.name);
+        let followed = format!("{}\n2026-11-21 20:00:02 INFO all is well\nError: another one\n", sample.text());
+        assert_eq!(identity_of(&followed), sample.identity, "{}", sample.name);
+    }
+}
+
+#[test]
+fn a_trace_of_ten_thousand_frames_and_one_of_a_mebibyte_keep_a_few_names() {
+    let frames = |count: usize| (0..count).map(|n| format!("\n\tat com.shop.Deep{n}.call(Deep.java:{n})")).collect::<String>();
+    let long = format!("java.lang.StackOverflowError{}", frames(9_999));
+    let short = format!("java.lang.StackOverflowError{}", frames(20));
+    assert_eq!(identity_of(&long), identity_of(&short));
+    let wide = format!("java.lang.StackOverflowError: {}{}", "x".repeat(1 << 20), frames(20));
+    assert_eq!(identity_of(&wide), identity_of(&short));
+    let chain: String = (0..10_000).map(|n| format!("\nCaused by: a.b.E{}Exception: x\n\tat com.shop.A.b(A.java:1)", n % 7)).collect();
+    let fold = identity_of(&format!("java.lang.StackOverflowError{chain}")).unwrap();
+    assert!(fold.len() < MAX_TEMPLATE, "{fold}");
+    for name in ["x".repeat(1 << 20), "\u{e9}".repeat(1 << 19)] {
+        let identity = identity_of(&format!("java.lang.Error: x\n\tat a.{name}.b(A.java:1)\n\tat a.{name}2.b(A.java:1)")).unwrap();
+        assert!(identity.len() <= MAX_TEMPLATE);
+    }
+}
