@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{Grouper, Sightings};
-use crate::model::{EventWrite, Generation, Moment};
+use crate::model::{EventWrite, Evidence, Generation, Moment};
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
@@ -51,6 +51,8 @@ pub(super) struct Effects {
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
+    /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
+    Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
     Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
     /// Commit that an incident is over, and answer.
@@ -113,6 +115,7 @@ impl CommitLoop {
                     self.absorb(&effects).await?;
                     settling.effects.push(effects);
                 }
+                Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
                 // Hits that came before the new rules are committed before them.
                 Work::Rules { generation, update, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{GroupConfig, Grouper, StormGuard, Tails};
+use crate::group::{Captures, GroupConfig, Grouper, StormGuard, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -138,13 +138,15 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     // The way of a batch: intake, commit loop.
     let (work, waiting) = mpsc::channel(commit_loop::QUEUE);
     let in_force = Arc::new(ArcSwap::from_pointee(InForce { detector: prepared.detector, names }));
+    let tails = Arc::new(Tails::new(&config.group.tails));
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         repeats,
         group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
-        tails: Tails::new(&config.group.tails),
+        captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
+        tails,
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span};
 
+use super::evidence::EvidenceConfig;
 use super::trace::TraceConfig;
 
 /// How hits become events, and how much of that is kept in memory.
@@ -38,6 +39,8 @@ pub struct GroupConfig {
     pub incidents: IncidentConfig,
     /// The last lines of each stream.
     pub tails: TailConfig,
+    /// The lines around a hit that are stored with its event.
+    pub evidence: EvidenceConfig,
     /// How lines become one stack trace.
     pub trace: TraceConfig,
 }
@@ -122,6 +125,7 @@ impl Default for GroupConfig {
             lifecycle: LifecycleConfig::default(),
             incidents: IncidentConfig::default(),
             tails: TailConfig::default(),
+            evidence: EvidenceConfig::default(),
             trace: TraceConfig::default(),
         }
     }

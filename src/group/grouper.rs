@@ -1,19 +1,21 @@
 //! The half of grouping that runs in the commit loop: sightings become events.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment,
-    RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life,
+    Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::{CountBy, Rule};
 
 use super::birth;
 use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
+use super::evidence::Captured;
 use super::exchange::{Missing, Touched};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
@@ -44,6 +46,7 @@ pub struct Grouper {
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
+    captured: Captured,
     counts: GroupCounts,
 }
 
@@ -86,6 +89,7 @@ impl Grouper {
             waiting: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
+            captured: Captured::new(config.evidence.interval.0),
             counts: GroupCounts::default(),
         }
     }
@@ -229,6 +233,11 @@ impl Grouper {
         }
     }
 
+    /// Adds lines to a capture that came after it. What is not known any more is left.
+    pub fn amend(&mut self, evidence: Arc<Evidence>) {
+        self.captured.amend(evidence);
+    }
+
     /// Tells the counts whose time has come. To be called about once a second, or at [`Grouper::next_tick`].
     pub fn tick(&mut self, now: Timestamp) {
         while self.next_tick().is_some_and(|at| at <= now)
@@ -318,6 +327,7 @@ impl Grouper {
         let event = birth::event(sightings, sighting, shown, head.clone(), now.clock);
         self.counts.cut += shown.cut;
         self.crowds.opened(sighting.place);
+        self.captured.capture(row, sighting.evidence.as_ref(), now.clock);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.heads.put(sighting.fingerprint, head);
         self.enter(sighting.fingerprint, born(fires), rollout, now.clock);
@@ -344,6 +354,7 @@ impl Grouper {
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
         head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
         self.touched.event(fingerprint).hit = true;
+        self.captured.capture(row, sighting.evidence.as_ref(), now.clock);
         match next {
             Some(step) => self.enter(fingerprint, step, rollout, now.clock),
             None if tell => self.tell_count(fingerprint, now.clock),
@@ -433,6 +444,7 @@ impl Grouper {
                 None => EventWrite::Unhit(head.clone()),
             });
         }
+        changes.evidence = self.captured.take();
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
     }

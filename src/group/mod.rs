@@ -17,11 +17,13 @@
 //! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
 //! that one statement of a program wrote; `scan --group` shows them.
 //!
-//! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push.
+//! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push. [`Captures`] take the lines around a
+//! hit.
 
 mod birth;
 mod config;
 mod crowd;
+mod evidence;
 mod exchange;
 mod fingerprint;
 mod grouper;
@@ -43,6 +45,7 @@ mod window;
 
 pub use config::{GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
+pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper};

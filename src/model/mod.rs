@@ -8,6 +8,7 @@
 mod block;
 mod change;
 mod event;
+mod evidence;
 mod fingerprint;
 mod ids;
 mod incident;
@@ -26,6 +27,7 @@ mod workload;
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
+pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use incident::{

@@ -116,8 +116,11 @@ pub struct ErrorEvent {
     /// What a person should be told of the last time that the event came to fire from anything but STATE_QUIET. Unspecified before the first.
     #[prost(enumeration = "Notice", tag = "21")]
     pub notice: i32,
+    /// Lines around a hit, the last one that was captured. Told with transitions to STATE_PENDING and STATE_FIRING, where the server has it.
+    #[prost(message, optional, tag = "22")]
+    pub evidence: ::core::option::Option<Evidence>,
     /// The incident that the event last fired in; empty before it fired.
-    #[prost(string, tag = "22")]
+    #[prost(string, tag = "23")]
     pub incident_id: ::prost::alloc::string::String,
 }
 /// What breaks at one service at one time: all events of a workload that fire together. Open as long as one of them is firing or quiet.
@@ -177,6 +180,31 @@ pub struct Recurrence {
     pub last_incident_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub last_ended_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A hit with the lines before and after it in its stream, secrets redacted, each cut to a limit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Evidence {
+    /// Event time of the hit.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Lines before it, oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub before: ::prost::alloc::vec::Vec<EvidenceLine>,
+    /// The line of the hit.
+    #[prost(string, tag = "3")]
+    pub hit: ::prost::alloc::string::String,
+    /// Lines after it, oldest first, as far as they had come.
+    #[prost(message, repeated, tag = "4")]
+    pub after: ::prost::alloc::vec::Vec<EvidenceLine>,
+}
+/// One line.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceLine {
+    /// Event time.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "2")]
+    pub line: ::prost::alloc::string::String,
 }
 /// Who logged. Parts that are not known are empty, names are cut at 253 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,8 +1,8 @@
 //! From `model` to protobuf, and what protobuf says in the words of JSON.
 
 use crate::model::{
-    self, ErrorEvent, EventState, FeedKind, Incident, IncidentMode, IncidentReason, IncidentState, Notice, Priority, Provenance, Timestamp,
-    TransitionReason,
+    self, ErrorEvent, EventState, Evidence, EvidenceLine, FeedKind, Incident, IncidentMode, IncidentReason, IncidentState, Notice,
+    Priority, Provenance, Timestamp, TransitionReason,
 };
 use crate::proto::v1;
 
@@ -45,6 +45,21 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         flap_count: head.life.flap_count(),
         flapping: head.life.flapping,
         notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
+        evidence: None,
+    }
+}
+
+/// The lines around a hit.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> v1::Evidence {
+    let lines = |lines: &[EvidenceLine]| {
+        lines.iter().map(|line| v1::EvidenceLine { at: Some(timestamp(line.at)), line: line.line.to_string() }).collect()
+    };
+    v1::Evidence {
+        at: Some(timestamp(evidence.at)),
+        before: lines(&evidence.before),
+        hit: evidence.hit.to_string(),
+        after: lines(&evidence.after),
     }
 }
 

@@ -24,7 +24,7 @@ use super::convert::{self, INSTANCE, LAST_SEQ, OLDEST_SEQ};
 use super::metrics::ServeMetrics;
 use super::reader::Reader;
 use crate::flow::Shutdown;
-use crate::model::{EventState, Priority, Seq};
+use crate::model::{EventState, FeedKind, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
 use crate::store::{FeedEntry, FeedError, FeedItem, IncidentEntry, Store};
@@ -187,7 +187,8 @@ impl Subscription {
         let (after, filter) = (self.cursor, Arc::clone(&self.filter));
         let (last, page) = read(&self.reader, move |store| {
             let page = store.feed_page(after, PAGE, filter.include_incidents)?;
-            Ok((page.last, page.items.iter().filter_map(|item| filter.update(item)).collect()))
+            let updates = page.items.iter().filter_map(|item| filter.update(store, item).transpose());
+            Ok((page.last, updates.collect::<Result<_, FeedError>>()?))
         })
         .await?;
         self.page = page;
@@ -220,10 +221,10 @@ impl Filter {
     }
 
     /// What the subscriber is told of an entry, if anything.
-    fn update(&self, item: &FeedItem) -> Option<EventUpdate> {
+    fn update(&self, store: &Store, item: &FeedItem) -> Result<Option<EventUpdate>, FeedError> {
         match item {
-            FeedItem::Event(entry) => self.passes(entry).then(|| update(entry)),
-            FeedItem::Incident(entry) => self.passes_incident(entry).then(|| incident_update(entry)),
+            FeedItem::Event(entry) => self.passes(entry).then(|| update(store, entry)).transpose(),
+            FeedItem::Incident(entry) => Ok(self.passes_incident(entry).then(|| incident_update(entry))),
         }
     }
 
@@ -287,15 +288,19 @@ fn instance(store: &Store) -> String {
     format!("{:032x}", store.instance())
 }
 
-fn update(entry: &FeedEntry) -> EventUpdate {
-    EventUpdate {
+fn update(store: &Store, entry: &FeedEntry) -> Result<EventUpdate, FeedError> {
+    let mut event = convert::event(&entry.event);
+    if tells_evidence(entry) {
+        event.evidence = store.evidence(entry.event.row)?.newest().map(convert::evidence);
+    }
+    Ok(EventUpdate {
         seq: entry.seq.0,
         kind: convert::kind(entry.kind).into(),
         at: Some(convert::timestamp(entry.at)),
-        event: Some(convert::event(&entry.event)),
+        event: Some(event),
         instance: String::new(),
         incident: None,
-    }
+    })
 }
 
 fn incident_update(entry: &IncidentEntry) -> EventUpdate {
@@ -306,6 +311,11 @@ fn incident_update(entry: &IncidentEntry) -> EventUpdate {
         incident: Some(convert::incident(&entry.incident)),
         ..EventUpdate::default()
     }
+}
+
+/// An event that begins or comes back is told with the lines around it, others were.
+fn tells_evidence(entry: &FeedEntry) -> bool {
+    entry.kind == FeedKind::Transition && matches!(entry.event.head.state, EventState::Pending | EventState::Firing)
 }
 
 fn progress(seq: Seq, store: &Store) -> EventUpdate {

@@ -12,7 +12,7 @@ use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
-use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, incidents, requests, rules, windows};
+use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, requests, rules, windows};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
 /// log soon writes over itself instead of growing. What this gains was not measured by itself.
@@ -192,12 +192,14 @@ struct Written {
 fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Written> {
     let changes = &commit.changes;
     let opened = write_events(connection, &changes.events, now)?;
+    evidence::put(connection, &changes.evidence)?;
     let of_incidents = incidents::put(connection, &commit.incidents)?;
     feed::put(connection, &changes.feed)?;
     incidents::tell(connection, &commit.incidents)?;
     windows::put(connection, &changes.windows, now)?;
     requests::put(connection, &commit.requests)?;
-    let mut rows = changes.events.len() + changes.feed.len() + changes.windows.len() + commit.requests.len() + of_incidents;
+    let mut rows =
+        changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }

@@ -25,6 +25,7 @@
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head or incident as it was | by transitions, and by counts every 10 s |
 //! | `incidents`, `incident_events` | what breaks at a service at one time, and which events did | by outbreaks and ends of events |
+//! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
@@ -54,6 +55,7 @@ mod commit;
 mod config;
 mod error;
 mod events;
+mod evidence;
 mod feed;
 mod incident_list;
 mod incidents;
@@ -84,6 +86,7 @@ pub use commit::{Commit, Writer};
 pub use config::StoreConfig;
 pub use error::{Failure, StoreError};
 pub use events::{EventFilter, EventPage, OTHER_NAMESPACE, Page, Stats};
+pub use evidence::KeptEvidence;
 pub use feed::{FeedEntry, FeedError, FeedItem, FeedPage, IncidentEntry};
 pub use incident_list::{IncidentFilter, IncidentPage};
 pub use incidents::{IncidentFacts, Unsettled};

@@ -12,7 +12,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_gone_rules.sql"),
     include_str!("migrations/0003_origins.sql"),
     include_str!("migrations/0004_lifecycle.sql"),
-    include_str!("migrations/0005_incidents.sql"),
+    include_str!("migrations/0005_evidence.sql"),
+    include_str!("migrations/0006_incidents.sql"),
 ];
 
 /// "kSnt", set by the first migration.

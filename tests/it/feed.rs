@@ -139,6 +139,7 @@ async fn an_event_arrives_with_all_its_members() {
         flap_count: 2,
         flapping: true,
         notice: v1::Notice::SendResurfaced.into(),
+        evidence: None,
         incident_id: String::new(),
     };
     assert_eq!(update.event, Some(expected));

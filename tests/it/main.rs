@@ -12,6 +12,7 @@ mod differential;
 mod door;
 mod durable;
 mod end_to_end;
+mod evidence;
 mod faults;
 mod feed;
 mod fuzz_replay;

@@ -121,7 +121,7 @@ impl Served {
 
     fn commit(&mut self, events: Vec<EventWrite>, kind: FeedKind, row: EventRow) {
         let feed = vec![FeedWrite { row, kind, at: self.clock.now() }];
-        let changes = Changes { events, feed, windows: Vec::new() };
+        let changes = Changes { events, feed, ..Changes::default() };
         self.writer.commit(&Commit { changes, ..Commit::default() }).expect("a commit");
     }
 }

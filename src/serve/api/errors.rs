@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::evidence::EvidenceJson;
 use super::query::{Listing, Order};
 use super::{Api, ApiError};
 use crate::model::{ErrorEvent, EventId, EventState, Notice, Provenance, Timestamp, TransitionReason};
@@ -73,6 +74,12 @@ pub struct Event {
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
+    /// Lines around the hit that was captured last. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<EvidenceJson>,
+    /// The same for the first one, if there is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_evidence: Option<EvidenceJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,8 +113,16 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
 pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
     let not_found = || ApiError::new(StatusCode::NOT_FOUND, "error not found".to_owned());
     let id = EventId::parse(&id).ok_or_else(not_found)?;
-    let event = api.read(move |store| store.get(id)).await?.ok_or_else(not_found)?;
-    Ok(Json(One { error: Event::from(&event), remediations: [] }))
+    let found = api.read(move |store| {
+        let Some(event) = store.get(id)? else { return Ok(None) };
+        let evidence = store.evidence(event.row)?;
+        Ok(Some((event, evidence)))
+    });
+    let (event, kept) = found.await?.ok_or_else(not_found)?;
+    let mut error = Event::from(&event);
+    error.evidence = kept.newest().map(EvidenceJson::from);
+    error.first_evidence = kept.latest.and(kept.first.as_ref()).map(EvidenceJson::from);
+    Ok(Json(One { error, remediations: [] }))
 }
 
 impl From<&ErrorEvent> for Event {
@@ -145,6 +160,8 @@ impl From<&ErrorEvent> for Event {
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
+            evidence: None,
+            first_evidence: None,
         }
     }
 }
@@ -193,6 +210,8 @@ impl From<&v1::ErrorEvent> for Event {
             generation: event.generation,
             remediated: false,
             remediated_at: None,
+            evidence: event.evidence.as_ref().map(EvidenceJson::from),
+            first_evidence: None,
         }
     }
 }

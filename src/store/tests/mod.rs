@@ -2,6 +2,7 @@
 
 mod backups;
 mod commits;
+mod evidence;
 mod faults;
 mod feeds;
 mod incidents;
@@ -113,7 +114,7 @@ fn opening(events: &[ErrorEvent]) -> Commit {
     let changes = Changes {
         events: events.iter().map(open_event).collect(),
         feed: events.iter().map(|event| tell(event.row)).collect(),
-        windows: Vec::new(),
+        ..Changes::default()
     };
     Commit { changes, ..Commit::default() }
 }
