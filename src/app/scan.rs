@@ -10,9 +10,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::collect::files::{
-    Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, json_time, parse_cri, stream_of_path,
-};
+use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, stream_of_path};
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
 use crate::group::{GroupConfig, Grouper, SightScratch};
@@ -99,7 +97,7 @@ impl<'b> Scanner<'b> {
     /// stops the scan by answering `false`.
     ///
     /// # Errors
-    /// When reading fails, or when the input is compressed. What was read before counts.
+    /// When reading fails. What was read before counts.
     pub fn scan(&mut self, name: &str, input: impl Read, mut progress: impl FnMut(&Totals) -> bool) -> io::Result<()> {
         let mut reader = ChunkReader::new(input, LONGEST_LINE);
         let stream = Arc::new(stream_of_path(name));
@@ -107,10 +105,6 @@ impl<'b> Scanner<'b> {
         let before = self.totals;
         while let Some(chunk) = reader.next_chunk()? {
             if self.totals.bytes == before.bytes {
-                if let Some(how) = compression(chunk.0) {
-                    let what = format!("is compressed with {how}: decompress it first, such as `{how} -dc FILE | kube-sentinel scan -`");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
                 input.layout = Layout::of(&chunk.0[chunk.around(0)]);
             }
             self.totals.lines += chunk.count();

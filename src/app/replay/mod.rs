@@ -17,7 +17,6 @@ mod side;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use std::sync::Arc;
 use crate::collect::files::stream_of_path;
 use crate::model::{Labels, Stream, Timestamp};
 
+use super::log_file::{is_standard_input, open_log};
 use super::rulebook::Rulebook;
 use recording::{Recording, probe};
 use side::Side;
@@ -134,13 +134,12 @@ pub fn replay(request: &Request<'_>, mut progress: impl FnMut(&Totals)) -> (Repo
 
 /// Looks at the beginning of a file; `None` when it is empty.
 fn prepare(path: &Path, request: &Request<'_>) -> io::Result<Option<(Timestamp, Arc<Stream>, Source)>> {
-    let is_input = path.as_os_str() == "-";
     let stream = Arc::new(stream_of(path, request.labels));
-    let mut input: Box<dyn io::Read> = if is_input { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    let mut input = open_log(path)?;
     let probe = probe(&mut input)?;
     let Some(first) = probe.first else { return Ok(None) };
     // What is no file cannot be opened again.
-    let source = match is_input || !path.is_file() {
+    let source = match is_standard_input(path) || !path.is_file() {
         true => Source::Reading(Box::new(Recording::new(probe.start, input, first, Arc::clone(&stream), request.sides()))),
         false => Source::Waiting { path: path.to_owned(), first },
     };
@@ -176,7 +175,8 @@ impl Player<'_> {
                 return Err(io::Error::other(what));
             }
             Source::Waiting { path, first } => {
-                let recording = Recording::new(Vec::new(), Box::new(File::open(path)?), *first, Arc::clone(stream), sides);
+                let input = open_log(path)?;
+                let recording = Recording::new(Vec::new(), input, *first, Arc::clone(stream), sides);
                 *source = Source::Reading(Box::new(recording));
                 self.open += 1;
                 match source {

@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, json_time, parse_cri, plain_time};
+use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, plain_time};
 use crate::detect::Coverage;
 use crate::model::{Block, Hit, Line, Stream, Timestamp};
 
@@ -50,21 +50,17 @@ pub(super) struct Recording {
 /// Reads the beginning of a file.
 ///
 /// # Errors
-/// When it cannot be read, is compressed, or none of these lines tells a time.
+/// When it cannot be read, or none of these lines tells a time.
 pub(super) fn probe(input: &mut impl Read) -> io::Result<Probe> {
     let mut start = Vec::new();
     input.take(PROBED).read_to_end(&mut start)?;
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if let Some(how) = compression(&start) {
-        return Err(wrong(format!("is compressed with {how}: decompress it first, such as `{how} -dc FILE | kube-sentinel replay -`")));
-    }
     let chunk = Chunk(&start);
     let layout = Layout::of(&start[chunk.around(0)]);
     let first = chunk.lines().find_map(|line| told(layout, line));
     if first.is_none() && !start.is_empty() {
         let what = "no line at its beginning tells when it was written, and a replay goes by these times; known are CRI headers, the members \
                     time, ts, timestamp and @timestamp of JSON lines, and dates with a year at the beginning of plain lines";
-        return Err(wrong(what.to_owned()));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     Ok(Probe { first, start })
 }
@@ -105,6 +101,7 @@ impl Recording {
                 let at = self.block.lines()[line as usize].at;
                 totals.out_of_order += u64::from(at < self.clock);
                 self.clock = self.clock.max(at);
+                between.saw(at);
                 return Ok(Some(self.clock));
             }
             if self.ended {
@@ -216,11 +213,10 @@ impl Framing<'_> {
     }
 }
 
-fn push(block: &mut Block, between: &mut Between, at: Timestamp, text: &[u8]) {
+fn push(block: &mut Block, between: &Between, at: Timestamp, text: &[u8]) {
     if !between.holds(at) {
         return;
     }
-    between.saw(at);
     // The end of a line of Windows is no part of it.
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let start = block.bytes().len();
