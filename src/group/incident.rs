@@ -222,8 +222,7 @@ impl Incidents {
                 });
                 let incident = Incident {
                     row: next_row,
-                    // The first event may have the same number and was born at the same time.
-                    id: IncidentId::new(now.clock, !first ^ (next_row.0 as u128).wrapping_mul(GOLDEN)),
+                    id: name(next_row, first, now),
                     service,
                     state: IncidentState::Open,
                     reason: IncidentReason::EventFired,
@@ -250,6 +249,14 @@ impl Incidents {
             && healthy < self.ages_at(incident.opened.healthy)
             && incident.ended.is_some_and(|ended| healthy <= self.reopens_until(ended.healthy))
     }
+}
+
+/// The number comes before the rest, so that names sort by birth also within a millisecond. The first event was born at the same time and may
+/// have the same number, so its fingerprint is turned over.
+fn name(row: IncidentRow, first: u128, now: Moment) -> IncidentId {
+    let number = row.0 as u128;
+    let rest = !first ^ number.wrapping_mul(GOLDEN);
+    IncidentId::new(now.clock, number << 64 | rest & u128::from(u64::MAX))
 }
 
 fn step(incident: Incident, input: Input, now: Moment) -> Result<IncidentWrite, Refused> {
