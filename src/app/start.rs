@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{Captures, GroupConfig, Grouper, StormGuard, Tails};
+use crate::group::{Captures, GroupConfig, Grouper, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -133,6 +133,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let healthy = writer.healthy()?;
     let group = GroupConfig { max_events_per_workload: events_per_workload(&config), ..config.group.clone() };
     let mut grouper = Grouper::new(&group, writer.next_row()?);
+    grouper.restore_templates(writer.template_births(TEMPLATE_VERSION)?);
     grouper.restore_unpublished(writer.unpublished()?);
 
     // The way of a batch: intake, commit loop.

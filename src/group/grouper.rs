@@ -1,5 +1,8 @@
 //! The half of grouping that runs in the commit loop: sightings become events.
 
+#[path = "merging.rs"]
+mod merging;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +24,12 @@ use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
+use super::template::HitTemplates;
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
 /// Folds sightings into events and says what has to be written.
 ///
-/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
+/// For each commit: for each batch [`Grouper::resolve`], [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
 /// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`]. Now and then, for
 /// events whose time has come, [`Grouper::lapse`].
 ///
@@ -41,6 +45,7 @@ pub struct Grouper {
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
     crowds: Crowds,
+    templates: HitTemplates,
     /// Events in memory that hits of others can make fire.
     waiting: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
@@ -57,6 +62,10 @@ pub struct GroupCounts {
     pub cut: u64,
     /// Hits that count in the event for the rest of their workload.
     pub folded: u64,
+    /// Events that went into others because their template groups merged.
+    pub merged: u64,
+    /// Templates of no known group, for which there was no room for one; each time they came.
+    pub unlearned: u64,
 }
 
 /// What a sighting means for the events of its window.
@@ -86,6 +95,7 @@ impl Grouper {
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
             crowds: Crowds::new(config.max_events_per_workload),
+            templates: HitTemplates::new(config.max_template_groups),
             waiting: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
@@ -179,6 +189,7 @@ impl Grouper {
     /// Folds a batch in. `now` is the time of transitions and updates, and what deadlines are counted from. Event times come with the
     /// sightings.
     pub fn absorb(&mut self, sightings: &Sightings, now: Moment) {
+        self.touched.learned(self.templates.take_news());
         let current = sightings.rules.generation() >= self.generation;
         if current {
             self.generation = sightings.rules.generation();
@@ -439,11 +450,12 @@ impl Grouper {
                     event.head = head.clone();
                     EventWrite::Open(event)
                 }
-                None if touch.hit && !stepped => EventWrite::Hit(head.clone()),
+                None if touch.hit && !stepped && !touch.whole => EventWrite::Hit(head.clone()),
                 None if touch.hit => EventWrite::Update(head.clone()),
                 None => EventWrite::Unhit(head.clone()),
             });
         }
+        (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
         changes.evidence = self.captured.take();
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes

@@ -10,6 +10,8 @@
 //! | quiet | firing, `resumed` | | resolved, `stayed_quiet` |
 //! | resolved | firing, `reappeared` | pending, `reappeared` | |
 //!
+//! Besides, an event whose template group becomes a part of another one is resolved, `merged`, and hands its state on (`merging.rs`).
+//!
 //! Every hit of an event that is firing or quiet starts its time anew. An event breaks out when it comes to fire from being new, pending or
 //! resolved; from quiet it only goes on.
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of, message,
-    stack_of,
+    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
+    kubernetes_of, message, stack_of,
 };
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
-use super::fingerprint::{Counting, Identity, Place};
+use super::fingerprint::{Counting, Identity, Place, regrouped};
 use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
 use super::redact::{may_hold_a_secret, redact};
@@ -68,6 +68,8 @@ pub struct Sighting {
     pub stream: Arc<Stream>,
     /// What the template is.
     pub identity: Identity,
+    /// Of which group it is. For lines that of this text alone, until [`Grouper::resolve`](super::Grouper::resolve) knows better.
+    pub group: TemplateGroup,
     /// The masked line, or the parts of a trace that are always the same; without secrets.
     pub template: Arc<str>,
     /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
@@ -199,6 +201,17 @@ pub fn sight(
     batch.finish()
 }
 
+impl Sighting {
+    /// Puts the hits into another group. With `by_template`, their rule counts each group by itself.
+    pub(super) fn regroup(&mut self, group: TemplateGroup, by_template: bool) {
+        if by_template {
+            self.window_key = WindowKey(regrouped(self.window_key.0, self.group, group));
+        }
+        self.fingerprint = self.place.fingerprint(group);
+        self.group = group;
+    }
+}
+
 impl Sightings {
     /// The name that a rule has now.
     #[must_use]
@@ -310,6 +323,7 @@ impl Batch<'_> {
                 window_key,
                 stream: Arc::clone(&source.stream),
                 identity,
+                group,
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
                 count: 0,

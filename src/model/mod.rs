@@ -25,7 +25,7 @@ mod units;
 mod workload;
 
 pub use block::{Appender, Block, Hit, Line};
-pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
+pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 pub use fingerprint::{Fingerprint, TemplateGroup};

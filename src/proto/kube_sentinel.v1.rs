@@ -119,8 +119,11 @@ pub struct ErrorEvent {
     /// Lines around a hit, the last one that was captured. Told with transitions to STATE_PENDING and STATE_FIRING, where the server has it.
     #[prost(message, optional, tag = "22")]
     pub evidence: ::core::option::Option<Evidence>,
-    /// The incident that the event last fired in; empty before it fired.
+    /// `id` of the event that it went into, with REASON_MERGED in STATE_RESOLVED. Empty for all others.
     #[prost(string, tag = "23")]
+    pub merged_into: ::prost::alloc::string::String,
+    /// The incident that the event last fired in; empty before it fired.
+    #[prost(string, tag = "24")]
     pub incident_id: ::prost::alloc::string::String,
 }
 /// What breaks at one service at one time: all events of a workload that fire together. Open as long as one of them is firing or quiet.
@@ -379,6 +382,9 @@ pub enum Reason {
     Resumed = 6,
     /// It was quiet for long enough.
     StayedQuiet = 7,
+    /// Its template group became a part of an older one. In STATE_RESOLVED: its hits, and those to come, count in the event `merged_into`. In
+    /// any other state: it took the hits of such events over, and with them their state.
+    Merged = 8,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -395,6 +401,7 @@ impl Reason {
             Self::Quieted => "REASON_QUIETED",
             Self::Resumed => "REASON_RESUMED",
             Self::StayedQuiet => "REASON_STAYED_QUIET",
+            Self::Merged => "REASON_MERGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -408,6 +415,7 @@ impl Reason {
             "REASON_QUIETED" => Some(Self::Quieted),
             "REASON_RESUMED" => Some(Self::Resumed),
             "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
+            "REASON_MERGED" => Some(Self::Merged),
             _ => None,
         }
     }

@@ -45,6 +45,7 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         flap_count: head.life.flap_count(),
         flapping: head.life.flapping,
         notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
+        merged_into: event.merged_into.map_or_else(String::new, |id| id.to_string()),
         evidence: None,
     }
 }
@@ -171,6 +172,7 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::Quieted => v1::Reason::Quieted,
         TransitionReason::Resumed => v1::Reason::Resumed,
         TransitionReason::StayedQuiet => v1::Reason::StayedQuiet,
+        TransitionReason::Merged => v1::Reason::Merged,
     }
 }
 
@@ -294,6 +296,7 @@ mod tests {
             (v1::Kind::Transition, EventState::Quiet, TransitionReason::Quieted, "error.quiet"),
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Resumed, "error.resumed"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::StayedQuiet, "error.resolved"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::Merged, "error.resolved"),
             (v1::Kind::Count, EventState::Firing, TransitionReason::Reappeared, "error.counted"),
         ];
         for (kind, of, why, expected) in cases {

@@ -21,13 +21,14 @@
 //! | Table | One row is | Written |
 //! |---|---|---|
 //! | `meta` | a fact about the database: `instance`, `digest_seed`; `healthy_nanos`, the healthy clock | once; the clock every few seconds |
-//! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
+//! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth; `merged_into` when it goes into another |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head or incident as it was | by transitions, and by counts every 10 s |
 //! | `incidents`, `incident_events` | what breaks at a service at one time, and which events did | by outbreaks and ends of events |
 //! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
+//! | `template_groups` | a template group: what it was born with, and what is shown of it | at its birth, and when it becomes more general |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
 //! An event is in two tables, so that an update writes 80 bytes and not the texts again: a page of the log then carries some fifty events.
@@ -68,6 +69,7 @@ mod retention;
 mod row;
 mod rules;
 mod schema;
+mod templates;
 mod windows;
 
 #[cfg(test)]

@@ -138,6 +138,7 @@ async fn an_event_arrives_with_all_its_members() {
         generation: 1,
         flap_count: 2,
         flapping: true,
+        merged_into: String::new(),
         notice: v1::Notice::SendResurfaced.into(),
         evidence: None,
         incident_id: String::new(),

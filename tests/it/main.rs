@@ -39,5 +39,6 @@ mod shipped_rules;
 mod store;
 mod subscribe;
 mod support;
+mod templates;
 mod tidy;
 mod tls;

@@ -142,6 +142,8 @@ fn event(row: i64, at: Timestamp, draft: Draft) -> ErrorEvent {
         generation: Generation(1),
         workload: Workload::claimed(&labels),
         labels,
+        group: None,
+        merged_into: None,
         template: "<*>".into(),
         message: draft.message.into(),
         window_key: WindowKey([1; 16]),

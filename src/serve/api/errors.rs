@@ -69,6 +69,8 @@ pub struct Event {
     flapping: bool,
     /// What a person should be told of it; null before it fired.
     notice: Option<&'static str>,
+    /// The event that counts its hits since their template groups merged; null for all others.
+    merged_into: Option<String>,
     /// The incident that it last fired in; null before it fired.
     incident_id: Option<String>,
     generation: u64,
@@ -156,6 +158,7 @@ impl From<&ErrorEvent> for Event {
             flap_count: head.life.flap_count(),
             flapping: head.life.flapping,
             notice: head.life.notice.map(Notice::as_str),
+            merged_into: event.merged_into.map(|id| id.to_string()),
             incident_id: event.incident.map(|incident| incident.to_string()),
             generation: event.generation.0,
             remediated: false,
@@ -206,6 +209,7 @@ impl From<&v1::ErrorEvent> for Event {
             flapping: event.flapping,
             notice: (event.notice != v1::Notice::Unspecified as i32)
                 .then(|| convert::name_of(event.notice, Notice::from_code, Notice::as_str)),
+            merged_into: Some(event.merged_into.clone()).filter(|id| !id.is_empty()),
             incident_id: Some(event.incident_id.clone()).filter(|id| !id.is_empty()),
             generation: event.generation,
             remediated: false,

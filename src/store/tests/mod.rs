@@ -11,6 +11,7 @@ mod lists;
 mod model;
 mod removal;
 mod rule_changes;
+mod templates;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,6 +93,8 @@ fn event(n: u64) -> ErrorEvent {
             provenance: Provenance::Claim,
         },
         labels,
+        group: None,
+        merged_into: None,
         template: "out of memory in <n>".into(),
         message: "out of memory in 5".into(),
         window_key: WindowKey(u128::from(n).to_be_bytes()),
