@@ -19,12 +19,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
+use super::auth::Receiver;
 use super::config::FeedConfig;
 use super::convert::{self, INSTANCE, LAST_SEQ, OLDEST_SEQ};
 use super::metrics::ServeMetrics;
 use super::reader::Reader;
 use crate::flow::Shutdown;
-use crate::model::{EventState, FeedKind, Priority, Seq};
+use crate::model::{Egress, EventState, FeedKind, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
 use crate::store::{FeedEntry, FeedError, FeedItem, IncidentEntry, Store};
@@ -81,6 +82,8 @@ struct Filter {
     min_priority: Option<Priority>,
     include_pending: bool,
     include_incidents: bool,
+    /// What the subscriber is not to see. It filters by what is stored.
+    egress: Egress,
 }
 
 /// A place among the subscribers.
@@ -115,8 +118,11 @@ impl Events for Feed {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<EventUpdate, Status>> + Send>>;
 
     async fn subscribe(&self, request: tonic::Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        // The guard in front of every request says it.
+        let receiver = request.extensions().get::<Receiver>().copied();
+        let Receiver(egress) = receiver.ok_or_else(|| Status::internal("nobody said what this subscriber may see"))?;
         let request = request.into_inner();
-        let filter = Filter::read(&request)?;
+        let filter = Filter::read(&request, egress)?;
         let store = self.reader.store();
         check_instance(&request.instance, store)?;
         let permit = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
@@ -187,7 +193,7 @@ impl Subscription {
         let (after, filter) = (self.cursor, Arc::clone(&self.filter));
         let (last, page) = read(&self.reader, move |store| {
             let page = store.feed_page(after, PAGE, filter.include_incidents)?;
-            let updates = page.items.iter().filter_map(|item| filter.update(store, item).transpose());
+            let updates = page.items.into_iter().filter_map(|item| filter.update(store, item).transpose());
             Ok((page.last, updates.collect::<Result<_, FeedError>>()?))
         })
         .await?;
@@ -198,7 +204,7 @@ impl Subscription {
 }
 
 impl Filter {
-    fn read(request: &SubscribeRequest) -> Result<Self, Status> {
+    fn read(request: &SubscribeRequest, egress: Egress) -> Result<Self, Status> {
         let list = |name: &str, list: &[String]| {
             if list.len() > MAX_LIST {
                 return Err(Status::invalid_argument(format!("{name} has {} entries, and may have {MAX_LIST}", list.len())));
@@ -217,14 +223,15 @@ impl Filter {
             min_priority,
             include_pending: request.include_pending,
             include_incidents: request.include_incidents,
+            egress,
         })
     }
 
     /// What the subscriber is told of an entry, if anything.
-    fn update(&self, store: &Store, item: &FeedItem) -> Result<Option<EventUpdate>, FeedError> {
+    fn update(&self, store: &Store, item: FeedItem) -> Result<Option<EventUpdate>, FeedError> {
         match item {
-            FeedItem::Event(entry) => self.passes(entry).then(|| update(store, entry)).transpose(),
-            FeedItem::Incident(entry) => Ok(self.passes_incident(entry).then(|| incident_update(entry))),
+            FeedItem::Event(entry) => self.passes(&entry).then(|| update(store, *entry, &self.egress)).transpose(),
+            FeedItem::Incident(entry) => Ok(self.passes_incident(&entry).then(|| incident_update(*entry, &self.egress))),
         }
     }
 
@@ -288,11 +295,14 @@ fn instance(store: &Store) -> String {
     format!("{:032x}", store.instance())
 }
 
-fn update(store: &Store, entry: &FeedEntry) -> Result<EventUpdate, FeedError> {
+fn update(store: &Store, mut entry: FeedEntry, egress: &Egress) -> Result<EventUpdate, FeedError> {
+    let evidence = if tells_evidence(&entry) { store.evidence(entry.event.row)?.into_newest() } else { None };
+    egress.hide_event(&mut entry.event);
     let mut event = convert::event(&entry.event);
-    if tells_evidence(entry) {
-        event.evidence = store.evidence(entry.event.row)?.newest().map(convert::evidence);
-    }
+    event.evidence = evidence.map(|mut evidence| {
+        egress.hide_evidence(&mut evidence);
+        convert::evidence(&evidence)
+    });
     Ok(EventUpdate {
         seq: entry.seq.0,
         kind: convert::kind(entry.kind).into(),
@@ -303,7 +313,8 @@ fn update(store: &Store, entry: &FeedEntry) -> Result<EventUpdate, FeedError> {
     })
 }
 
-fn incident_update(entry: &IncidentEntry) -> EventUpdate {
+fn incident_update(mut entry: IncidentEntry, egress: &Egress) -> EventUpdate {
+    egress.hide_incident(&mut entry.incident);
     EventUpdate {
         seq: entry.seq.0,
         kind: Kind::Incident.into(),

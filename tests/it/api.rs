@@ -44,6 +44,7 @@ fn with_keys() -> ServeConfig {
         role,
         key_file: None,
         key: Some(Secret::new(format!("{name}-0123456789abcdef"))),
+        redact: None,
     };
     let mut config = ServeConfig::default();
     config.auth.keys = vec![key("agent", Role::Sender), key("grafana", Role::Reader), key("ops", Role::Operator)];
@@ -165,6 +166,7 @@ async fn an_event_has_all_its_members_and_an_unknown_one_is_not_found() {
             "flap_count": 2,
             "flapping": true,
             "notice": "send_resurfaced",
+            "merged_into": null,
             "incident_id": null,
             "generation": 1,
             "remediated": false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube_sentinel::app::Config;
 use kube_sentinel::model::Span;
 use kube_sentinel::proto::v1::{EventUpdate, IncidentMode, IncidentReason, IncidentState, Kind, SubscribeRequest};
-use kube_sentinel::serve::config::{KeyConfig, Role, Secret};
+use kube_sentinel::serve::config::{Hidden, KeyConfig, RedactConfig, Role, Secret};
 use kube_sentinel::serve::convert;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::support::{Answer, Client, Program, SOON, config_with_rules, eventually, now, push_body, rule_file, subscriber};
 
 const KEY: &str = "operator-0123456789abcdef";
+const READER: &str = "reader-0123456789abcdef";
 
 /// An event is quiet a second after its last hit, as long as the rule's window is, and resolved soon after that.
 fn hasty(folder: &Path) -> Config {
@@ -126,9 +127,14 @@ fn a_person_with_the_key_of_an_operator_resolves_what_does_not_fire_and_is_refus
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = hasty(folder.path());
     config.group.lifecycle.resolve_after = Span::secs(3_600);
-    let key =
-        |name: &str, role, key: &str| KeyConfig { name: name.to_owned(), role, key_file: None, key: Some(Secret::new(key.to_owned())) };
-    config.serve.auth.keys = vec![key("ops", Role::Operator, KEY), key("grafana", Role::Reader, "reader-0123456789abcdef")];
+    let key = |name: &str, role, key: &str, hide: &[Hidden]| KeyConfig {
+        name: name.to_owned(),
+        role,
+        key_file: None,
+        key: Some(Secret::new(key.to_owned())),
+        redact: Some(RedactConfig { hide: hide.to_vec(), max_length: None }),
+    };
+    config.serve.auth.keys = vec![key("ops", Role::Operator, KEY, &[]), key("grafana", Role::Reader, READER, &[Hidden::Ip])];
     (config.serve.ingest.allow_unauthenticated, config.serve.api.allow_unauthenticated) = (true, true);
     let program = Program::start(config);
     let resolve = |id: &str, key: &str| -> Answer {
@@ -142,8 +148,15 @@ fn a_person_with_the_key_of_an_operator_resolves_what_does_not_fire_and_is_refus
         (refused.status, &refused.json()["error"]),
         (409, &json!("an incident that is open cannot become resolved: an event of it is firing"))
     );
-    eventually("the event is quiet", || program.events("state=quiet").pop());
-    assert_eq!(resolve(id, "reader-0123456789abcdef").status, 403);
+    assert_eq!(program.push(&push_body(&[("namespace", "shop"), ("app", "10.0.0.7")], now(), &["boom"])), 204);
+    let shown = |key: &str| {
+        let answer =
+            program.send(|http| http.get(format!("{}/api/incidents?state=open", program.api)).bearer_auth(key)).expect("an answer");
+        answer.json()["incidents"][0]["workload"].clone()
+    };
+    assert_eq!([shown(KEY), shown(READER)], ["10.0.0.7", "<ip>"], "who may not see addresses sees none in names");
+    eventually("the events are quiet", || (program.events("state=quiet").len() == 2).then_some(()));
+    assert_eq!(resolve(id, READER).status, 403);
     let done = resolve(id, KEY);
     assert_eq!((done.status, &done.json()["incident"]["reason"]), (200, &json!("resolved_by_person")));
     assert_eq!(incidents(&program, "state=resolved"), [done.json()["incident"].clone()], "it is on disk before the answer");
@@ -151,7 +164,7 @@ fn a_person_with_the_key_of_an_operator_resolves_what_does_not_fire_and_is_refus
     assert_eq!((again.status, &again.json()["error"]), (409, &json!("an incident that is resolved cannot become resolved")));
     assert_eq!(resolve("01890a5d-ac96-774b-bcce-b302099a8057", KEY).status, 404);
     push(&program, "api-0", "boom");
-    let open = incidents(&program, "state=open").remove(0);
+    let open = incidents(&program, "state=open&workload=api").remove(0);
     let members = ["id", "reason", "mode", "mode_reason"].map(|name| open[name].clone());
     assert_eq!(members, [json!(id), json!("reopened"), json!("investigate"), json!("it was resolved and came back")]);
 }

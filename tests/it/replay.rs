@@ -338,4 +338,16 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     );
     let shown = run(&args.map(|arg| if arg == "json" { "text" } else { arg }));
     assert!(shown.out.contains("DID FIRE") && shown.out.contains("whose feed has all of that time"), "{}", shown.out);
+    // Without the file, what the store keeps of the lines is replayed.
+    let args = ["replay", "--config", text(&config), "--data", text(&data), "--rules", text(&new), "--store"];
+    let done = run(&[&args[..], &["--format", "json"]].concat());
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
+    assert_eq!((&report["lower_bound"], &report["files"]), (&json!(true), &json!(0)));
+    assert_eq!((&report["different"], &report["same"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(rule(&report, "slow")["baseline"]["hits"], 1, "events below their threshold are kept, too");
+    assert_eq!(report["in_force"]["rules"][0]["outbreaks"], 2);
+    let shown = run(&args);
+    assert!(shown.out.contains("3 lines of the store, ") && shown.out.contains("A LOWER BOUND: "), "{}", shown.out);
+    let nothing = run(&[&args[..], &["--until", "2020-01-01T00:00:00Z"]].concat());
+    assert!(nothing.code == Some(0) && nothing.out.contains("no line of the store lies in that time"), "{}", nothing.out);
 }

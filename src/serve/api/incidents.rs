@@ -1,7 +1,7 @@
 //! Incidents: what breaks at one service at one time.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use super::errors::Event;
 use super::{Api, ApiError};
 use crate::model::{Incident, IncidentId, IncidentState, Priority, Recurrence, TenantId};
 use crate::proto::v1;
+use crate::serve::auth::Receiver;
 use crate::serve::{NotResolved, convert};
 use crate::store::{EventFilter, IncidentEntry, IncidentFilter, Page};
 
@@ -97,9 +98,14 @@ struct Listing {
     page_size: usize,
 }
 
-pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(String, String)>>) -> Result<Json<List>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Json<List>, ApiError> {
     let Listing { filter, before, page_size } = Listing::read(&parameters).map_err(ApiError::bad_request)?;
-    let found = api.read(move |store| store.list_incidents(&filter, before, page_size)).await?;
+    let mut found = api.read(move |store| store.list_incidents(&filter, before, page_size)).await?;
+    found.incidents.iter_mut().for_each(|incident| egress.hide_incident(incident));
     Ok(Json(List {
         incidents: found.incidents.iter().map(IncidentJson::from).collect(),
         total: found.total,
@@ -108,11 +114,17 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
     }))
 }
 
-pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Path(id): Path<String>,
+) -> Result<Json<One>, ApiError> {
     let id = IncidentId::parse(&id).ok_or_else(not_found)?;
-    let (incident, history) = api.read(move |store| store.get_incident(id)).await?.ok_or_else(not_found)?;
+    let (mut incident, history) = api.read(move |store| store.get_incident(id)).await?.ok_or_else(not_found)?;
     let filter = EventFilter { incident: Some(id), with_pending: true, ..EventFilter::default() };
-    let shown = api.read(move |store| store.list(&filter, Page { offset: 0, limit: SHOWN_EVENTS })).await?;
+    let mut shown = api.read(move |store| store.list(&filter, Page { offset: 0, limit: SHOWN_EVENTS })).await?;
+    egress.hide_incident(&mut incident);
+    shown.events.iter_mut().for_each(|event| egress.hide_event(event));
     Ok(Json(One {
         incident: IncidentJson::from(&incident),
         events: shown.events.iter().map(Event::from).collect(),
@@ -120,10 +132,17 @@ pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Resul
     }))
 }
 
-pub(super) async fn resolve(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Resolved>, ApiError> {
+pub(super) async fn resolve(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Path(id): Path<String>,
+) -> Result<Json<Resolved>, ApiError> {
     let id = IncidentId::parse(&id).ok_or_else(not_found)?;
     match api.0.handles.incidents.resolve(id).await {
-        Ok(incident) => Ok(Json(Resolved { incident: IncidentJson::from(&incident) })),
+        Ok(mut incident) => {
+            egress.hide_incident(&mut incident);
+            Ok(Json(Resolved { incident: IncidentJson::from(&incident) }))
+        }
         Err(NotResolved::Unknown) => Err(not_found()),
         Err(refused @ NotResolved::Refused(_)) => Err(ApiError::new(StatusCode::CONFLICT, refused.to_string())),
         Err(busy @ NotResolved::Busy) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())),
