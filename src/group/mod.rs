@@ -9,10 +9,14 @@
 //! whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past. [`Incidents`] says which incidents follow
 //! from events that come to fire or are over: one for all events of a service, from what the store knows of it.
 //!
+//! Where a hit stands in a stack trace, the lines of its stream around it are one record (`records.rs`): its hits count once, as if it had come
+//! as one line. All other hits are lines of their own.
+//!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
-//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile. No event
-//! changes its fingerprint; where template groups merge, those of the younger one go into those of the older one (`merging.rs`).
+//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile, and for a
+//! trace whose lines come in several batches. No event changes its fingerprint; where template groups merge, those of the younger one go into
+//! those of the older one (`merging.rs`).
 //! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
 //! [`TemplateMiner`] finds the groups of all lines, with and without a hit, that one statement of a program wrote; `scan --group` shows them.
@@ -31,6 +35,7 @@ mod incident;
 mod lifecycle;
 mod mask;
 mod names;
+mod records;
 mod redact;
 mod rollouts;
 #[cfg(test)]
@@ -38,6 +43,7 @@ mod samples;
 mod shown;
 mod sight;
 mod storm;
+mod subject;
 mod tails;
 mod template;
 mod trace;
@@ -52,12 +58,14 @@ pub use grouper::{GroupCounts, Grouper};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
+pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;
 pub use shown::shown_name;
-pub use sight::{SightContext, SightScratch, Sighting, Sightings, identity_of, message_of, sight, subject_of, template_of};
+pub use sight::{SightContext, SightScratch, Sighting, Sightings, sight};
 pub use storm::StormGuard;
+pub use subject::{identity_of, message_of, subject_of, template_of};
 pub use tails::{Tail, TailLine, Tails};
 pub use template::{GroupId, Merging, RestoreError, TEMPLATE_VERSION, TemplateConfig, TemplateMiner};
-pub use trace::TraceConfig;
+pub use trace::{Look, MAX_LOOSE, TraceConfig};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};
