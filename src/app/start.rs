@@ -209,8 +209,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         shutdown: shutdown.clone(),
     };
     let [ingest, api] = access.doors;
-    let ingest_guard = Guard::new("ingest", ingest.policy, access.keys.clone(), auth::ingest_need, serve_metrics.clone());
-    let api_guard = Guard::new("api", api.policy, access.keys.clone(), auth::api_need, serve_metrics.clone());
+    let egress = config.serve.redact.egress();
+    let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
+    let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
     let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));

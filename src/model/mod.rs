@@ -7,6 +7,7 @@
 
 mod block;
 mod change;
+mod egress;
 mod event;
 mod evidence;
 mod fingerprint;
@@ -25,6 +26,7 @@ mod workload;
 
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, WindowKey, WindowState};
+pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 pub use fingerprint::{Fingerprint, TemplateGroup};

@@ -52,6 +52,12 @@ impl Store {
 }
 
 impl KeptEvidence {
+    /// The same, for who wants nothing else.
+    #[must_use]
+    pub fn into_newest(self) -> Option<Evidence> {
+        self.latest.or(self.first)
+    }
+
     /// The last capture of all.
     #[must_use]
     pub fn newest(&self) -> Option<&Evidence> {

@@ -214,6 +214,8 @@ fn tails_and_evidence_that_others_would_wait_for_are_refused() {
         ("evidence: {after: 51}", "write 50 or less"),
         ("evidence: {max_line: 63B}", "write 64B or more"),
     ];
+    let err = written("serve:\n  redact: {max_length: 15B}\n").check().err;
+    assert!(err.contains("write 16B or more") && err.contains("config.yaml:2:"), "{err}");
     for (group, said) in cases {
         let err = written(&format!("group:\n  {group}\n")).check().err;
         assert!(err.contains(said) && err.contains("config.yaml:2:"), "{err}");

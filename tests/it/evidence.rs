@@ -186,6 +186,72 @@ fn a_secret_in_a_neighbouring_line_is_nowhere() {
     assert_eq!(files_with_canary(&path), [] as [String; 0], "after its end");
 }
 
+#[test]
+fn a_key_that_hides_addresses_shows_none_where_another_one_shows_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| format!("{name}-0123456789abcdef");
+    let keys = [
+        "ops: {role: operator}",
+        "narrow: {role: reader, redact: {hide: [ip, email, uuid, hex], max_length: 120B}}",
+        "wide: {role: reader, redact: {}}",
+    ];
+    let keys: String = keys
+        .iter()
+        .map(|key| key.split_once(": {").expect("a key"))
+        .map(|(name, rest)| format!("      - {{name: {name}, key_file: {name}, {rest}\n"))
+        .collect();
+    for name in ["ops", "narrow", "wide"] {
+        fs::write(folder.path().join(name), key(name)).expect("a file");
+    }
+    let keys = keys.replace("key_file: ", &format!("key_file: {}/", folder.path().display()));
+    let server = Server::start(
+        folder.path(),
+        &format!("serve:\n  feed: {{heartbeat: 20ms}}\n  redact: {{hide: [email]}}\n  auth:\n    keys:\n{keys}"),
+    );
+    let hidden =
+        ["10.20.30.40", "2001:db8::7", "bob@example.com", "550e8400-e29b-41d4-a716-446655440000", "0123456789abcdef0123456789abcdef"];
+    let all = hidden.join(" ");
+    let body = push_body(
+        &[("pod", "api-0"), ("client", &all)],
+        now(),
+        &[&format!("before {all}"), &format!("panic: runtime error: {all}"), &format!("after {all} {}", "x".repeat(200))],
+    );
+    let ask =
+        |name: &str, path: &str| server.send(|http| http.get(format!("{}{path}", server.api)).bearer_auth(key(name))).expect("an answer");
+    let pushed = server
+        .send(|http| http.post(format!("{}/loki/api/v1/push", server.ingest)).bearer_auth(key("ops")).json(&body))
+        .expect("an answer");
+    assert_eq!(pushed.status, 204, "{}", pushed.text);
+    let list = ask("ops", "/api/errors").json();
+    let event = &list["errors"][0];
+    let id = event["id"].as_str().expect("a name");
+    let feed_of = |name: &str| {
+        server.block_on(async {
+            let mut request = tonic::Request::new(SubscribeRequest { after_seq: Some(0), ..SubscribeRequest::default() });
+            request.metadata_mut().insert("authorization", format!("Bearer {}", key(name)).parse().expect("a value"));
+            let mut stream = subscriber(&server).await.subscribe(request).await.expect("a stream").into_inner();
+            loop {
+                let update = timeout(SOON, stream.message()).await.expect("an update soon").expect("no error").expect("no end");
+                if let Some(event) = update.event {
+                    return format!("{event:?}");
+                }
+            }
+        })
+    };
+    let shown = |name: &str| [ask(name, "/api/errors").text, ask(name, &format!("/api/errors/{id}")).text, feed_of(name)];
+    for text in shown("wide") {
+        assert!(hidden.iter().all(|secret| text.contains(secret)), "{text}");
+    }
+    for text in shown("ops") {
+        assert!(hidden.iter().all(|secret| text.contains(secret) != secret.contains('@')), "as the listener has it: {text}");
+    }
+    for text in shown("narrow") {
+        assert!(hidden.iter().all(|secret| !text.contains(secret)), "{text}");
+        assert!(["<ip>", "<email>", "<uuid>", "<hex:32>"].iter().all(|hidden| text.contains(hidden)), "{text}");
+        assert!(text.contains(id) && !text.contains(&"x".repeat(120)), "{text}");
+    }
+}
+
 /// Memory of a process in KiB.
 #[cfg(target_os = "linux")]
 fn resident(server: &Server) -> u64 {

@@ -252,7 +252,7 @@ async fn a_shutdown_ends_every_stream_with_unavailable() {
 async fn a_subscriber_needs_the_key_of_a_reader() {
     let key = |name: &str, role| {
         let key = Some(Secret::new(format!("{name}-0123456789abcdef")));
-        KeyConfig { name: name.to_owned(), role, key_file: None, key }
+        KeyConfig { name: name.to_owned(), role, key_file: None, key, redact: None }
     };
     let mut config = ServeConfig::default();
     config.auth.keys = vec![key("agent", Role::Sender), key("reader", Role::Reader)];

@@ -130,6 +130,21 @@ fn a_rule_that_fires_less_is_told_and_one_that_is_gone() {
 }
 
 #[test]
+fn events_that_go_into_one_take_their_course_along() {
+    let place = Place::new("rules:\n  - {name: panic, priority: P1, match: {pattern: 'panic: ', exclude: ['first']}}\n");
+    let names = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
+    let lines: Vec<_> = names.iter().map(|name| format!("panic: the shop of {name} has no money left")).collect();
+    let lines: Vec<_> = lines.iter().enumerate().map(|(minute, line)| (minute as u32, line.as_str())).collect();
+    let report = place.report(&log(&lines), &[]);
+    // The group is named after its oldest line, which only one of the sets has met.
+    assert_eq!(changes(&report), [change("different", "panic", 8)], "{report}");
+    let [now, before] = ["replayed", "baseline"].map(|side| report["events"][0][side].clone());
+    assert_eq!((&before["error"]["count"], &before["fired_at"]), (&json!(9), &json!("2026-11-20T10:00:00Z")));
+    assert_eq!((&now["fired_at"], &now["error"]["template"]), (&json!("2026-11-20T10:01:00Z"), &before["error"]["template"]));
+    assert!(now["outbreaks"].as_u64() >= Some(1) && rule(&report, "panic")["replayed"]["fired"] == 1, "{now}");
+}
+
+#[test]
 fn a_rule_that_is_renamed_has_the_same_events() {
     let place = Place::new(
         "rules:
@@ -338,4 +353,16 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     );
     let shown = run(&args.map(|arg| if arg == "json" { "text" } else { arg }));
     assert!(shown.out.contains("DID FIRE") && shown.out.contains("whose feed has all of that time"), "{}", shown.out);
+    // Without the file, what the store keeps of the lines is replayed.
+    let args = ["replay", "--config", text(&config), "--data", text(&data), "--rules", text(&new), "--store"];
+    let done = run(&[&args[..], &["--format", "json"]].concat());
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
+    assert_eq!((&report["lower_bound"], &report["files"]), (&json!(true), &json!(0)));
+    assert_eq!((&report["different"], &report["same"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(rule(&report, "slow")["baseline"]["hits"], 1, "events below their threshold are kept, too");
+    assert_eq!(report["in_force"]["rules"][0]["outbreaks"], 2);
+    let shown = run(&args);
+    assert!(shown.out.contains("3 lines of the store, ") && shown.out.contains("A LOWER BOUND: "), "{}", shown.out);
+    let nothing = run(&[&args[..], &["--until", "2020-01-01T00:00:00Z"]].concat());
+    assert!(nothing.code == Some(0) && nothing.out.contains("no line of the store lies in that time"), "{}", nothing.out);
 }

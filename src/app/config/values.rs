@@ -17,6 +17,9 @@ const SMALLEST_BODY: ByteSize = ByteSize(1 << 10);
 /// Anything shorter tells nothing of what happened.
 const SHORTEST_LINE: ByteSize = ByteSize(64);
 
+/// As long as the longest thing that stands for something hidden.
+const SHORTEST_TEXT: ByteSize = ByteSize(16);
+
 /// Places in a block are 32-bit numbers.
 const LARGEST_BLOCK: ByteSize = ByteSize(u32::MAX as u64);
 
@@ -75,6 +78,18 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.most("group.evidence.after", config.group.evidence.after, MOST_LINES_AROUND);
     check.least("group.evidence.max_line", config.group.evidence.max_line, SHORTEST_LINE);
     check.most("group.tails.max_line", config.group.tails.max_line, LONGEST_TAIL_LINE);
+    let redactions = config
+        .serve
+        .auth
+        .keys
+        .iter()
+        .enumerate()
+        .filter_map(|(at, key)| Some((format!("serve.auth.keys[{at}].redact"), key.redact.as_ref()?)));
+    for (path, redact) in redactions.chain([("serve.redact".to_owned(), &config.serve.redact)]) {
+        if let Some(length) = redact.max_length {
+            check.least(&format!("{path}.max_length"), length, SHORTEST_TEXT);
+        }
+    }
     match serde_json::to_value(config) {
         Ok(values) => check.unexpanded(&values, String::new()),
         Err(error) => check.fault("", error.to_string()),

@@ -5,15 +5,19 @@
 //! commit loop does. So windows, thresholds, deadlines, regressions and notices are those of a program that ran all the time; it did not miss
 //! a line and was not restarted.
 //!
+//! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
+//!
 //! INVARIANTS: the same files and rules give the same report. Nothing is written and no socket is opened. Memory is bounded: by 100,000 events
 //! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are [`MOST_OPEN`] at most. A file
 //! is opened when the others have come to its first line, so that those of a rotation are read one after another.
 
 mod compare;
+mod framing;
 mod in_force;
 mod recording;
 mod report;
 mod side;
+mod stored;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,6 +35,7 @@ use side::Side;
 
 pub use in_force::{InForceRule, WhatFired};
 pub use report::{Change, Figures, Played, Report, ReportedEvent, ReportedRule, Step};
+pub use stored::replay_stored;
 
 /// Files that are read at once because their times overlap.
 const MOST_OPEN: usize = 500;
@@ -161,13 +166,13 @@ impl Request<'_> {
 }
 
 impl Player<'_> {
-    /// Gives the line of this file whose turn it is, and says when its next one comes.
+    /// Gives the lines of this file whose turn it is, and says when its next ones come.
     fn advance(&mut self, index: usize) -> io::Result<Option<Timestamp>> {
         let sides = self.sides.len();
         let (_, stream, source) = &mut self.sources[index];
         let recording = match source {
             Source::Reading(recording) => {
-                recording.give(&mut self.sides);
+                recording.give(&mut self.sides, &mut self.between, &mut self.read);
                 recording
             }
             Source::Waiting { .. } if self.open >= MOST_OPEN => {

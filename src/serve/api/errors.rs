@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::query::{Listing, Order};
 use super::{Api, ApiError};
 use crate::model::{ErrorEvent, EventId, EventState, Notice, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
+use crate::serve::auth::Receiver;
 use crate::serve::convert;
 
 /// Stands for a value of a newer server.
@@ -91,17 +92,22 @@ struct Window {
     seconds: u64,
 }
 
-pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(String, String)>>) -> Result<Json<List>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Json<List>, ApiError> {
     let listing = Listing::read(&parameters, api.0.handles.clock.now()).map_err(ApiError::bad_request)?;
     let window = listing.window();
     let filter = listing.filter;
     let order = listing.order;
-    let found = api
+    let mut found = api
         .read(move |store| match order {
             Order::Urgency => store.list(&filter, window),
             Order::Newest(before) => store.list_newest(&filter, before, window.limit),
         })
         .await?;
+    found.events.iter_mut().for_each(|event| egress.hide_event(event));
     let goes_on = found.more && order != Order::Urgency;
     Ok(Json(List {
         errors: found.events.iter().map(Event::from).collect(),
@@ -113,7 +119,11 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
     }))
 }
 
-pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Path(id): Path<String>,
+) -> Result<Json<One>, ApiError> {
     let not_found = || ApiError::new(StatusCode::NOT_FOUND, "error not found".to_owned());
     let id = EventId::parse(&id).ok_or_else(not_found)?;
     let found = api.read(move |store| {
@@ -121,7 +131,9 @@ pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Resul
         let evidence = store.evidence(event.row)?;
         Ok(Some((event, evidence)))
     });
-    let (event, kept) = found.await?.ok_or_else(not_found)?;
+    let (mut event, mut kept) = found.await?.ok_or_else(not_found)?;
+    egress.hide_event(&mut event);
+    kept.first.iter_mut().chain(&mut kept.latest).for_each(|evidence| egress.hide_evidence(evidence));
     let mut error = Event::from(&event);
     error.evidence = kept.newest().map(EvidenceJson::from);
     error.first_evidence = kept.latest.and(kept.first.as_ref()).map(EvidenceJson::from);
