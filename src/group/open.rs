@@ -89,11 +89,14 @@ pub struct Piece {
     pub(super) is_closed: bool,
 }
 
+/// By tenant, as a hash, and stream.
+type ByStream = HashMap<(u128, StreamId), Vec<Arc<OpenTrace>>>;
+
 /// The open traces, for threads that ingest.
 #[derive(Debug, Default)]
 pub struct OpenTraces {
     count: AtomicUsize,
-    traces: RwLock<HashMap<(u128, StreamId), Vec<Arc<OpenTrace>>>>,
+    traces: RwLock<ByStream>,
 }
 
 /// The open traces, for who commits.

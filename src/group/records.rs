@@ -6,6 +6,7 @@
 //! Lines are told apart by stream and, where a stream is that of a collector for many pods, by the pod that each record names.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -97,7 +98,7 @@ impl Records {
             let done = if self.done.is_empty() { None } else { self.done.get(&source).copied() };
             if done.is_none_or(|done| done < hit.line) && is_near_trace(block, hit.line, source) {
                 let first = self.first(block, hit.line, source, limits, done);
-                self.read(block, hits, source, None, first, hit.line, limits);
+                self.read(block, hits, source, None, first..=hit.line, limits);
             }
         }
         for record in &mut self.list {
@@ -123,7 +124,7 @@ impl Records {
             }
             let mut record = Record::new(source, trace.fold.clone(), Vec::new());
             record.resumed = Some(trace);
-            self.read(block, hits, source, Some(record), number as u32, number as u32, limits);
+            self.read(block, hits, source, Some(record), number as u32..=number as u32, limits);
         }
     }
 
@@ -159,10 +160,10 @@ impl Records {
         first
     }
 
-    /// Reads lines from `first` on, which may go on with a record, until none is open behind `until`.
-    fn read(&mut self, block: &Block, hits: &[Hit], source: Source, mut record: Option<Record>, first: u32, until: u32, limits: Limits) {
+    /// Reads lines from the first of those to look at on, which may go on with a record, until none is open behind the last of them.
+    fn read(&mut self, block: &Block, hits: &[Hit], source: Source, mut record: Option<Record>, look: RangeInclusive<u32>, limits: Limits) {
         let mut before: Vec<u32> = Vec::new();
-        let mut next = Some(first);
+        let mut next = Some(*look.start());
         while let Some(line) = next {
             let text = subject(block, line);
             self.done.insert(source, line);
@@ -193,7 +194,7 @@ impl Records {
             } else {
                 before.clear();
             }
-            if record.is_none() && before.is_empty() && line >= until {
+            if record.is_none() && before.is_empty() && line >= *look.end() {
                 return;
             }
         }
