@@ -166,6 +166,7 @@ async fn an_event_has_all_its_members_and_an_unknown_one_is_not_found() {
             "flap_count": 2,
             "flapping": true,
             "notice": "send_resurfaced",
+            "merged_into": null,
             "generation": 1,
             "remediated": false,
             "remediated_at": null,
