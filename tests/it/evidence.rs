@@ -77,6 +77,8 @@ fn an_event_shows_the_lines_around_its_first_hit_in_api_and_feed() {
     assert_eq!(event["evidence"]["at"], event["first_seen"]);
     assert!(event.get("first_evidence").is_none(), "there is one capture only");
     assert!(program.the_event("").get("evidence").is_none(), "lists are short");
+    assert_eq!(program.figures().sum("kube_sentinel_group_captured_hits_total", &[]), 1.0);
+    assert_eq!(program.figures().sum("kube_sentinel_group_short_captures_total", &[]), 0.0);
 
     let update = &feed(&program)[0];
     let told = |lines: &[kube_sentinel::proto::v1::EvidenceLine]| lines.iter().map(|line| line.line.clone()).collect::<Vec<_>>();
