@@ -1,12 +1,13 @@
 //! A back-test over what the store keeps of lines: a lower bound, because only lines near hits of the rules in force are kept, redacted and cut.
 //!
-//! Of each event it has the text of the first hit at the time of the first hit and at that of the last one, which was alike.
+//! Of each event it has the lines around its first and its last captured hit, and its message, which is the text of the first hit: it stands
+//! for those of the first and of the last hit that were not captured.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::model::{Block, ErrorEvent, EventId, Line, Stream, Timestamp};
-use crate::store::{EventFilter, Store, StoreError};
+use crate::model::{Block, ErrorEvent, EventId, Evidence, Line, Stream, Timestamp};
+use crate::store::{EventFilter, KeptEvidence, Store, StoreError};
 
 use super::recording::Given;
 use super::side::Side;
@@ -71,7 +72,7 @@ fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     loop {
         let page = store.list_newest(&filter, before, PAGE)?;
         for event in &page.events {
-            lines.extend(lines_of(event).into_iter().filter(|line| between.holds(line.at)));
+            lines.extend(lines_of(event, &store.evidence(event.row)?).into_iter().filter(|line| between.holds(line.at)));
         }
         before = page.events.last().map(|event| event.id);
         if !page.more || before.is_none() {
@@ -85,15 +86,20 @@ fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     Ok(lines)
 }
 
-fn lines_of(event: &ErrorEvent) -> Vec<KeptLine> {
+fn lines_of(event: &ErrorEvent, evidence: &KeptEvidence) -> Vec<KeptLine> {
     let stream = Arc::new(Stream::claimed(event.labels.clone()));
-    let line = |at| KeptLine { at, stream: Arc::clone(&stream), text: Arc::clone(&event.message) };
-    let head = &event.head;
-    match head.count {
-        0 => Vec::new(),
-        1 => vec![line(head.first_seen)],
-        _ => vec![line(head.first_seen), line(head.last_seen)],
+    let line = |at, text: &str| KeptLine { at, stream: Arc::clone(&stream), text: Arc::from(text) };
+    let captures: Vec<&Evidence> = evidence.first.iter().chain(&evidence.latest).collect();
+    let mut lines: Vec<KeptLine> = Vec::new();
+    for capture in &captures {
+        lines.extend(capture.before.iter().chain(&capture.after).map(|around| line(around.at, &around.line)));
+        lines.push(line(capture.at, &capture.hit));
     }
+    let head = &event.head;
+    let ends = if head.count > 1 { &[head.first_seen, head.last_seen][..] } else { &[head.first_seen] };
+    let unseen = ends.iter().filter(|end| captures.iter().all(|capture| capture.at != **end));
+    lines.extend(unseen.map(|end| line(*end, &event.message)));
+    lines
 }
 
 fn block_of(lines: &[KeptLine]) -> Block {
