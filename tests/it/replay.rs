@@ -104,6 +104,8 @@ fn a_new_rule_that_would_have_fired_is_told_with_its_course() {
     );
     assert_eq!((&report["from"], &report["to"]), (&json!("2026-11-20T10:00:00Z"), &json!("2026-11-20T10:50:00Z")));
     assert_eq!((&report["new"], &report["lost"], &report["different"], &report["same"]), (&json!(1), &json!(0), &json!(0), &json!(1)));
+    let shown = place.run(&["@log"]).out;
+    assert!(shown.contains("P3 retry [restart-pod]  2 (-)") && shown.contains("nothing acts on it"), "{shown}");
 }
 
 #[test]
