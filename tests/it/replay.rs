@@ -132,6 +132,26 @@ fn a_rule_that_fires_less_is_told_and_one_that_is_gone() {
 }
 
 #[test]
+fn a_stack_trace_is_one_event_by_all_of_its_lines() {
+    let place = Place::new("rules:\n  - {name: java, priority: P2, match: {pattern: 'Caused by|Exception'}}\n");
+    let trace = |minute: u32, number: u32, side: &str| -> String {
+        let lines = [
+            format!("java.lang.IllegalStateException: no order {number}"),
+            format!("\tat com.shop.Orders.find(Orders.java:{number})"),
+            "\tat com.shop.Api.get(Api.java:7)".to_owned(),
+            format!("Caused by: java.io.IOException: pipe {number} is broken"),
+            "\tat com.shop.Store.read(Store.java:31)".to_owned(),
+        ];
+        lines.map(|line| format!("2026-11-20T10:{minute:02}:00.00{}Z {side} F {line}\n", number % 10)).concat()
+    };
+    let calm = "2026-11-20T10:05:00Z stdout F all is well\n".repeat(20);
+    let report = place.report(&(trace(0, 1, "stderr") + &calm + &trace(10, 2, "stderr") + &calm + &trace(20, 3, "stdout")), &[]);
+    assert_eq!(changes(&report), [change("new", "java", 3)], "{report}");
+    let event = &report["events"][0]["replayed"]["error"];
+    assert!(event["message"].as_str().is_some_and(|text| text.contains("no order 1") && text.contains("Store.read")), "{event}");
+}
+
+#[test]
 fn events_that_go_into_one_take_their_course_along() {
     let place = Place::new("rules:\n  - {name: panic, priority: P1, match: {pattern: 'panic: ', exclude: ['first']}}\n");
     let names = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];

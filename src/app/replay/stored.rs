@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::model::{Block, ErrorEvent, EventId, Evidence, Line, Stream, Timestamp};
 use crate::store::{EventFilter, KeptEvidence, Store, StoreError};
 
-use super::recording::Given;
+use super::recording::{Given, PUSH};
 use super::side::Side;
 use super::{Between, Report, Request, Totals, compare};
 
@@ -47,9 +47,13 @@ pub fn replay_stored(request: &Request<'_>, store: &Store) -> Result<Report, Sto
             side.search(&block, hits);
         }
         for (side, (hits, _)) in sides.iter_mut().zip(&hits) {
-            // Each line is a push of its own.
-            for of_line in hits.chunk_by(|a, b| a.line == b.line) {
-                side.take(&block, of_line, block.lines()[of_line[0].line as usize].at);
+            let mut rest = hits.as_slice();
+            while let Some(first) = rest.first() {
+                let pushed = block.lines()[first.line as usize].at;
+                let count = rest.partition_point(|hit| block.lines()[hit.line as usize].at < pushed.plus(PUSH));
+                let (push, later) = rest.split_at(count);
+                side.take(&block, push, pushed);
+                rest = later;
             }
         }
         lines.iter().for_each(|line| between.saw(line.at));
@@ -64,7 +68,7 @@ pub fn replay_stored(request: &Request<'_>, store: &Store) -> Result<Report, Sto
     Ok(report)
 }
 
-/// The lines in the order of their times; of one time, by stream and text, so that the same store gives the same report.
+/// The lines in the order of their times; those of one time and stream as they stand in the evidence.
 fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     let filter = EventFilter { with_pending: true, ..EventFilter::default() };
     let mut lines = Vec::new();
@@ -79,7 +83,7 @@ fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
             break;
         }
     }
-    lines.sort_by(|a, b| (a.at, a.stream.id(), &a.text).cmp(&(b.at, b.stream.id(), &b.text)));
+    lines.sort_by_key(|line| (line.at, line.stream.id()));
     // A line near two hits, or of two events, was one line.
     let mut seen = HashSet::new();
     lines.retain(|line| seen.insert((line.at, line.stream.id(), Arc::clone(&line.text))));
@@ -92,8 +96,9 @@ fn lines_of(event: &ErrorEvent, evidence: &KeptEvidence) -> Vec<KeptLine> {
     let captures: Vec<&Evidence> = evidence.first.iter().chain(&evidence.latest).collect();
     let mut lines: Vec<KeptLine> = Vec::new();
     for capture in &captures {
-        lines.extend(capture.before.iter().chain(&capture.after).map(|around| line(around.at, &around.line)));
+        lines.extend(capture.before.iter().map(|before| line(before.at, &before.line)));
         lines.push(line(capture.at, &capture.hit));
+        lines.extend(capture.after.iter().map(|after| line(after.at, &after.line)));
     }
     let head = &event.head;
     let ends = if head.count > 1 { &[head.first_seen, head.last_seen][..] } else { &[head.first_seen] };
@@ -104,8 +109,12 @@ fn lines_of(event: &ErrorEvent, evidence: &KeptEvidence) -> Vec<KeptLine> {
 
 fn block_of(lines: &[KeptLine]) -> Block {
     let mut block = Block::default();
-    for line in lines {
-        let stream = block.add_stream(Arc::clone(&line.stream));
+    for (number, line) in lines.iter().enumerate() {
+        let before = number.checked_sub(1).map(|before| lines[before].stream.id());
+        let stream = match before == Some(line.stream.id()) {
+            true => block.streams().len() as u32 - 1,
+            false => block.add_stream(Arc::clone(&line.stream)),
+        };
         let start = block.bytes().len();
         block.bytes_mut().extend_from_slice(line.text.as_bytes());
         let end = block.bytes().len();
