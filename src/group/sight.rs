@@ -365,7 +365,7 @@ impl Batch<'_> {
     fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
         let Some(captures) = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH) else { return };
         let sighting = &mut self.out.list[sighting as usize];
-        if !captures.is_due(sighting.fingerprint, self.received) {
+        if !captures.is_due(sighting.fingerprint, sighting.place, self.received) {
             return;
         }
         self.scratch.captures += 1;
