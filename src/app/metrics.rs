@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
 use crate::group::{GroupCounts, Sightings, shown_name};
-use crate::model::{Priority, SourceName};
+use crate::model::{IncidentReason, IncidentWrite, Priority, SourceName};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
 use crate::telemetry::{Family, Registry};
@@ -35,6 +35,7 @@ pub(super) struct Metrics {
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
+    incidents: [Counter; IncidentReason::ALL.len()],
     detected: Counter,
     deduplicated: Counter,
     errors: Mutex<HashMap<(Priority, String), Counter>>,
@@ -131,6 +132,10 @@ impl Metrics {
                 &[],
             ),
             opened: registry.counter("kube_sentinel_group_events_opened_total", "Events that were born.", &[]),
+            incidents: IncidentReason::ALL.map(|reason| {
+                let help = "Transitions of incidents, by reason.";
+                registry.counter("kube_sentinel_group_incident_transitions_total", help, &[("reason", reason.as_str())])
+            }),
             detected: registry.counter("kube_sentinel_errors_detected_total", "Hits that were committed.", &[]),
             deduplicated: registry.counter(
                 "kube_sentinel_errors_deduplicated_total",
@@ -213,6 +218,13 @@ impl Metrics {
         self.commit_batches.record(batches as f64);
         self.opened.increment(opened);
         self.deduplicated.increment(hits.saturating_sub(opened));
+    }
+
+    /// Incidents made transitions, which are on disk.
+    pub(super) fn incidents(&self, writes: &[IncidentWrite]) {
+        for write in writes.iter().filter(|write| write.told) {
+            self.incidents[usize::from(write.incident.reason.code()) - 1].increment(1);
+        }
     }
 
     /// What grouping did on the way to a commit.

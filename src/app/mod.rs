@@ -5,6 +5,7 @@
 
 mod commit_loop;
 mod config;
+mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;

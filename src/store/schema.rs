@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_lifecycle.sql"),
     include_str!("migrations/0005_evidence.sql"),
     include_str!("migrations/0006_templates.sql"),
+    include_str!("migrations/0007_incidents.sql"),
 ];
 
 /// "kSnt", set by the first migration.
