@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     late_hits: Counter,
     cut_texts: Counter,
     folded_hits: Counter,
+    captured_hits: Counter,
+    short_captures: Counter,
     template_groups: Gauge,
     merged_events: Counter,
     ungrouped: Counter,
@@ -95,6 +97,16 @@ impl Metrics {
             cut_texts: registry.counter(
                 "kube_sentinel_group_cut_texts_total",
                 "Labels left out of new events, and label values and names of workloads cut there, because they were too many or too long.",
+                &[],
+            ),
+            captured_hits: registry.counter(
+                "kube_sentinel_group_captured_hits_total",
+                "Hits that were stored with the lines around them.",
+                &[],
+            ),
+            short_captures: registry.counter(
+                "kube_sentinel_group_short_captures_total",
+                "Captures that did not get the lines that came after them, because there was too much to commit; for each push with such lines.",
                 &[],
             ),
             folded_hits: registry.counter(
@@ -222,6 +234,12 @@ impl Metrics {
         self.ungrouped.increment(counts.unlearned);
         self.cut_texts.increment(counts.cut);
         self.folded_hits.increment(counts.folded);
+        self.captured_hits.increment(counts.captured);
+    }
+
+    /// So many captures did not get their later lines.
+    pub(super) fn left_short(&self, captures: usize) {
+        self.short_captures.increment(captures as u64);
     }
 
     /// The disk refused a commit; it will be tried again.

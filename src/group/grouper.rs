@@ -10,8 +10,8 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life,
-    Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Generation,
+    HealthyTime, Life, Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::{CountBy, Rule};
 
@@ -66,6 +66,8 @@ pub struct GroupCounts {
     pub merged: u64,
     /// Templates of no known group, for which there was no room for one; each time they came.
     pub unlearned: u64,
+    /// Hits that are stored with the lines around them.
+    pub captured: u64,
 }
 
 /// What a sighting means for the events of its window.
@@ -457,6 +459,7 @@ impl Grouper {
         }
         (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
         changes.evidence = self.captured.take();
+        self.counts.captured += changes.evidence.iter().filter(|write| matches!(write, EvidenceWrite::Capture(..))).count() as u64;
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
     }
