@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
 use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats};
-use crate::group::{Captures, GroupConfig, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
+use crate::group::{Captures, GroupConfig, OpenTraces, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{self, Effects, Work};
@@ -39,6 +39,8 @@ pub(super) struct Pipeline {
     pub(super) tails: Arc<Tails>,
     /// The lines around hits.
     pub(super) captures: Captures,
+    /// Traces that may go on with a batch.
+    pub(super) open: Arc<OpenTraces>,
     /// To the commit loop.
     pub(super) work: mpsc::Sender<Work>,
     /// The clock of receipt and commit times.
@@ -86,7 +88,7 @@ impl Pipeline {
         self.metrics.scanned_with(&mut scratch.detect);
 
         // Nothing to remember: the batch is done.
-        if scratch.hits.is_empty() {
+        if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
             self.scratch.push(scratch);
             self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
             self.metrics.scanned(scanned, 0);
@@ -114,6 +116,7 @@ impl Pipeline {
             storm: &self.storm,
             names: &in_force.names,
             captures: Some(&self.captures),
+            open: Some(&self.open),
         };
         let rules = in_force.detector.rules();
         let sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);

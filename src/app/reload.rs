@@ -169,7 +169,7 @@ impl RuleKeeper {
         let set = Arc::clone(prepared.detector.rules());
         let (names, update) = follow(&self.known, &set);
         let (done, committed) = oneshot::channel();
-        let asked = self.work.send(Work::Rules { generation: set.generation(), update, done }).await;
+        let asked = self.work.send(Work::Rules { set: Arc::clone(&set), update, done }).await;
         match committed.await {
             Ok(known) if asked.is_ok() => self.known = known,
             _ => return self.refused(Vec::new()),

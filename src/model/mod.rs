@@ -26,7 +26,7 @@ mod units;
 mod workload;
 
 pub use block::{Appender, Block, Hit, Line};
-pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, WindowKey, WindowState};
+pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, TraceRows, WindowKey, WindowState};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};

@@ -62,6 +62,7 @@ mod incident_list;
 mod incidents;
 mod lookup;
 mod metrics;
+mod open_traces;
 mod place;
 mod pool;
 mod requests;

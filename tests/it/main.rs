@@ -42,3 +42,4 @@ mod support;
 mod templates;
 mod tidy;
 mod tls;
+mod traces;
