@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{Grouper, Sightings};
+use crate::group::{AbsentRule, Grouper, Sightings};
 use crate::model::{EventWrite, Generation, Moment};
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
+use super::absence::Absence;
 use super::metrics::{Metrics, Scanned};
 use super::quiet::QuietClock;
 use super::rule_history::RuleHistory;
@@ -51,7 +52,7 @@ pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
-    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
+    Rules { generation: Generation, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
 }
 
 /// Everything that the loop owns.
@@ -68,6 +69,8 @@ pub(super) struct CommitLoop {
     pub(super) more_to_remove: bool,
     /// The clock of deadlines.
     pub(super) quiet: QuietClock,
+    /// What is known of sources.
+    pub(super) absence: Absence,
 }
 
 /// What one commit will settle.
@@ -86,12 +89,16 @@ impl CommitLoop {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         loop {
             let pause = if self.more_to_remove { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let asked = self.ask_sources();
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
+            // With more on the way nobody knows what did not come.
+            let all = waiting.len() < MOST_BATCHES;
             self.step(&mut waiting).await?;
             if taken == Ok(0) {
                 return Ok(());
             }
             self.lapse().await?;
+            self.judge_absences(if all { asked } else { Vec::new() }).await?;
             self.keep_house().await?;
         }
     }
@@ -99,6 +106,7 @@ impl CommitLoop {
     /// Absorbs what has arrived, commits it, and tells those who wait.
     async fn step(&mut self, waiting: &mut Vec<Work>) -> Result<(), StoreError> {
         self.quiet.look(self.clock.now(), self.readiness.obstacles().is_empty());
+        self.tell_sources_the_time();
         let mut settling = Settling::default();
         for work in waiting.drain(..) {
             match work {
@@ -106,12 +114,16 @@ impl CommitLoop {
                     let scanned_with = effects.sightings.rules.generation();
                     effects.sightings.renamed = self.rules.names(scanned_with);
                     self.absorb(&effects).await?;
-                    settling.effects.push(effects);
+                    match self.grouper.leaves_nothing(&effects.sightings) {
+                        true => self.settle(effects),
+                        false => settling.effects.push(effects),
+                    }
                 }
                 // Hits that came before the new rules are committed before them.
-                Work::Rules { generation, update, done } => {
+                Work::Rules { generation, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
                     self.rules.push(generation, update.clone());
+                    self.wait_for(absent);
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
                 }
@@ -170,22 +182,30 @@ impl CommitLoop {
             // The store changed events and windows on its own.
             self.refresh().await?;
         }
-        for effects in settling.effects {
-            self.metrics.scanned(effects.scanned, effects.sightings.hits);
-            self.metrics.committed(&effects.sightings);
-            if let Some(claim) = effects.claim {
-                claim.committed(now);
-            }
-            // The memory is free before the sender hears of it, so that its next request finds room.
-            drop(effects.lease);
-            effects.ack.settle(Fate::Durable);
-        }
+        settling.effects.into_iter().for_each(|effects| self.settle(effects));
         for done in settling.rules_done {
             let known = self.until_it_works(Writer::known_rules).await?;
             // Nobody waits any more when the process is going down.
             done.send(known).ok();
         }
         Ok(())
+    }
+
+    /// Commits what no batch waits for.
+    pub(super) async fn finish_alone(&mut self) -> Result<(), StoreError> {
+        self.finish(Settling::default(), None).await
+    }
+
+    /// Whatever the batch caused is on disk.
+    fn settle(&self, effects: Effects) {
+        self.metrics.scanned(effects.scanned, effects.sightings.met());
+        self.metrics.committed(&effects.sightings);
+        if let Some(claim) = effects.claim {
+            claim.committed(self.clock.now());
+        }
+        // The memory is free before the sender hears of it, so that its next request finds room.
+        drop(effects.lease);
+        effects.ack.settle(Fate::Durable);
     }
 
     /// Events that were not hit for their time go on to their next state.
@@ -207,7 +227,7 @@ impl CommitLoop {
         Ok(())
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         Moment { clock: self.clock.now(), healthy: self.quiet.healthy() }
     }
 
@@ -224,6 +244,7 @@ impl CommitLoop {
         self.until_it_works(Writer::checkpoint).await?;
         let removed = self.until_it_works(Writer::retain).await?;
         if !removed.fingerprints.is_empty() {
+            self.grouper.events_removed(&removed.fingerprints);
             self.refresh().await?;
         }
         self.more_to_remove = removed.more;
@@ -234,7 +255,7 @@ impl CommitLoop {
     ///
     /// # Errors
     /// When trying again cannot help, or when the process is to stop meanwhile: then nobody was told that this was durable.
-    async fn until_it_works<T>(&mut self, mut act: impl FnMut(&mut Writer) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn until_it_works<T>(&mut self, mut act: impl FnMut(&mut Writer) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut unready: Option<Unready> = None;
         let mut pause = RETRY.0;
         loop {

@@ -240,7 +240,9 @@ async fn a_firing_event_of_an_older_store_becomes_quiet_and_is_resolved() {
             database.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).expect("a column");
         }
     }
-    database.execute_batch("DELETE FROM meta WHERE key = 'healthy_nanos'; PRAGMA user_version = 3").expect("the older format");
+    database
+        .execute_batch("DELETE FROM meta WHERE key = 'healthy_nanos'; DROP TABLE watches; PRAGMA user_version = 3")
+        .expect("the older format");
     drop(database);
     world.down(HOUR);
     world.pass(29 * MINUTE).await;

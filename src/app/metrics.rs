@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
 use crate::group::{GroupCounts, Sightings, shown_name};
-use crate::model::{Priority, SourceName};
+use crate::model::{AbsenceStatus, Priority, SourceName, WatchPhase};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
 use crate::telemetry::{Family, Registry};
@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     late_hits: Counter,
     cut_texts: Counter,
     folded_hits: Counter,
+    unwatched_keys: Counter,
+    watched_keys: [Gauge; WatchPhase::ALL.len()],
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
@@ -98,6 +100,19 @@ impl Metrics {
                 "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
                 &[],
             ),
+            unwatched_keys: registry.counter(
+                "kube_sentinel_group_unwatched_keys_total",
+                "Times that a line was seen which its rule would wait for, had it room (group.absence.max_keys).",
+                &[],
+            ),
+            watched_keys: WatchPhase::ALL.map(|phase| {
+                let because = match phase {
+                    WatchPhase::Held(because) => because.as_str(),
+                    WatchPhase::Waiting | WatchPhase::Absent => "",
+                };
+                let labels = [("state", phase.as_str()), ("because", because)];
+                registry.gauge("kube_sentinel_group_watched_keys", "Lines that rules wait for, by how far the wait is.", &labels)
+            }),
             commit_batches: registry.histogram("kube_sentinel_app_commit_batches", "Batches that one commit took.", &[]),
             commit_retries: registry.counter(
                 "kube_sentinel_app_commit_retries_total",
@@ -169,6 +184,9 @@ impl Metrics {
             self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
             self.rule_hits.add(sightings.rule_name(sighting.rule).as_str(), sighting.count);
         }
+        for beat in &sightings.beats {
+            self.rule_hits.add(sightings.rule_name(beat.rule).as_str(), beat.count);
+        }
     }
 
     fn error(&self, priority: Priority, namespace: &str, count: u64) {
@@ -193,6 +211,15 @@ impl Metrics {
     pub(super) fn grouped(&self, counts: GroupCounts) {
         self.cut_texts.increment(counts.cut);
         self.folded_hits.increment(counts.folded);
+        self.unwatched_keys.increment(counts.unwatched);
+    }
+
+    /// What rules wait for.
+    pub(super) fn absences(&self, status: &AbsenceStatus) {
+        for (gauge, phase) in self.watched_keys.iter().zip(WatchPhase::ALL) {
+            let many: u64 = status.rules.values().filter_map(|rule| rule.phases.get(&phase)).sum();
+            gauge.set(many as f64);
+        }
     }
 
     /// The disk refused a commit; it will be tried again.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
-use crate::group::{GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of};
+use crate::group::{
+    AbsentRule, GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of,
+};
 use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TenantId, Timestamp, message};
 use crate::rules::{Pattern, Problem, Rule, RuleSet};
 
@@ -95,6 +97,16 @@ impl Rulebook {
             cluster: config.cluster.clone(),
             tenant: config.collect.default_tenant.clone(),
         })
+    }
+
+    /// Name of the cluster.
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The rules that wait for lines.
+    pub(super) fn absent_rules(&self) -> Vec<AbsentRule> {
+        AbsentRule::all(self.rules(), &self.names)
     }
 
     /// Keeps state under the names that it would have if these rules followed those, so that a rule that was renamed (`formerly`) has the

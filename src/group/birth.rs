@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{ErrorEvent, EventHead, EventId, Timestamp};
+use crate::model::{ErrorEvent, EventHead, EventId, EventRow, Fingerprint, Timestamp};
 
 use super::shown::Shown;
 use super::sight::{Sighting, Sightings};
@@ -13,10 +13,9 @@ const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
 /// The event of a fingerprint's first hit, with what it shows of who logged. The head is as it was before the batch was folded in.
 pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, head: EventHead, now: Timestamp) -> ErrorEvent {
     let rule = sightings.rules.rule(sighting.rule);
-    let entropy = u128::from_be_bytes(sighting.fingerprint.0) ^ (head.row.0 as u128).wrapping_mul(GOLDEN);
     ErrorEvent {
         row: head.row,
-        id: EventId::new(now, entropy),
+        id: id(sighting.fingerprint, head.row, now),
         fingerprint: sighting.fingerprint,
         tenant: sightings.tenant.clone(),
         cluster: Arc::clone(&sightings.cluster),
@@ -31,4 +30,10 @@ pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, h
         window: rule.window,
         head,
     }
+}
+
+/// The name of an event that is born now.
+pub(super) fn id(fingerprint: Fingerprint, row: EventRow, now: Timestamp) -> EventId {
+    let entropy = u128::from_be_bytes(fingerprint.0) ^ (row.0 as u128).wrapping_mul(GOLDEN);
+    EventId::new(now, entropy)
 }

@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::rules::{CountBy, Rule};
 
+use super::absence::Absences;
 use super::birth;
 use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
@@ -20,6 +21,12 @@ use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
+
+// Beside what it tells of, and with access to what it changes.
+#[path = "absence/tell.rs"]
+mod absent;
+
+pub use absent::Judged;
 
 /// Folds sightings into events and says what has to be written.
 ///
@@ -45,6 +52,7 @@ pub struct Grouper {
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
     counts: GroupCounts,
+    absences: Absences,
 }
 
 /// What happened to hits that no event tells.
@@ -54,6 +62,8 @@ pub struct GroupCounts {
     pub cut: u64,
     /// Hits that count in the event for the rest of their workload.
     pub folded: u64,
+    /// Keys of lines that are not waited for, because as many are as may be.
+    pub unwatched: u64,
 }
 
 /// What a sighting means for the events of its window.
@@ -87,6 +97,7 @@ impl Grouper {
             due: BTreeSet::new(),
             touched: Touched::default(),
             counts: GroupCounts::default(),
+            absences: Absences::new(&config.absence),
         }
     }
 
@@ -98,7 +109,7 @@ impl Grouper {
     /// What of a batch is not in memory.
     #[must_use]
     pub fn missing(&self, sightings: &Sightings) -> Missing {
-        let mut missing = Missing::default();
+        let mut missing = self.missing_for_beats(sightings);
         let mut seen = BTreeSet::new();
         for sighting in &sightings.list {
             if !self.heads.contains(&sighting.fingerprint) {
@@ -179,6 +190,7 @@ impl Grouper {
         if current {
             self.generation = sightings.rules.generation();
         }
+        self.seen(sightings, now);
         let mut shown = ShownStreams::default();
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
@@ -268,7 +280,8 @@ impl Grouper {
 
     /// What was counted since the last call.
     pub fn take_counts(&mut self) -> GroupCounts {
-        std::mem::take(&mut self.counts)
+        let unwatched = self.absences.take_unwatched();
+        GroupCounts { unwatched, ..std::mem::take(&mut self.counts) }
     }
 
     fn count_interval(&self) -> Duration {
@@ -433,6 +446,7 @@ impl Grouper {
                 None => EventWrite::Unhit(head.clone()),
             });
         }
+        changes.watches = self.absences.take_writes();
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
     }

@@ -18,6 +18,7 @@
 //!
 //! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push.
 
+mod absence;
 mod birth;
 mod config;
 mod crowd;
@@ -39,11 +40,12 @@ mod template;
 mod trace;
 mod window;
 
-pub use config::{GroupConfig, LifecycleConfig, StormConfig, TailConfig};
+pub use absence::{AbsentRule, Beat};
+pub use config::{AbsenceConfig, GroupConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
-pub use grouper::{GroupCounts, Grouper};
+pub use grouper::{GroupCounts, Grouper, Judged};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use redact::redact;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Fingerprint, Hit, Line, RuleId, RuleName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
+    Block, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
 };
 use crate::rules::{Rule, RuleSet};
 
+use super::absence::Beat;
 use super::config::GroupConfig;
 use super::fingerprint::{Counting, Identity, Place};
 use super::mask::{MAX_TEMPLATE, mask};
@@ -93,6 +94,12 @@ pub struct Sightings {
     pub cluster: Arc<str>,
     /// One entry for each fingerprint and window, in the order of their first hits.
     pub list: Vec<Sighting>,
+    /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
+    pub beats: Vec<Beat>,
+    /// Clock time of receipt.
+    pub received: Timestamp,
+    /// Which door. Filled in by who knows of it.
+    pub door: SourceName,
     /// Hits in all: the sum of the counts.
     pub hits: u64,
     /// Hits that were too late for their windows.
@@ -128,6 +135,8 @@ struct Slot {
     source: u32,
     /// The labels name the pod: records are not asked.
     is_identified: bool,
+    /// The rule waits for its lines: they are beats.
+    waits: bool,
     bucket_nanos: i64,
     storm: StormSlot,
 }
@@ -162,6 +171,9 @@ pub fn sight(
         tenant: tenant.clone(),
         cluster,
         list: Vec::new(),
+        beats: Vec::new(),
+        received,
+        door: SourceName::LokiPush,
         hits: 0,
         late: 0,
         unsampled: 0,
@@ -182,6 +194,12 @@ pub fn sight(
 }
 
 impl Sightings {
+    /// Lines that met a rule: hits, and lines that are waited for.
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.hits + self.beats.iter().map(|beat| beat.count).sum::<u64>()
+    }
+
     /// The name that a rule has now.
     #[must_use]
     pub fn rule_name(&self, rule: RuleId) -> &RuleName {
@@ -221,7 +239,8 @@ impl Batch<'_> {
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
-            scratch.slots.push(Slot { rule, source, is_identified, bucket_nanos: bucket_nanos(settings.window), storm });
+            let (waits, bucket_nanos) = (settings.absent.is_some(), bucket_nanos(settings.window));
+            scratch.slots.push(Slot { rule, source, is_identified, waits, bucket_nanos, storm });
             (scratch.slots.len() - 1) as u32
         })
     }
@@ -253,6 +272,9 @@ impl Batch<'_> {
 
     fn hit(&mut self, slot: u32, line: &Line) {
         let text = self.block.text(line);
+        if self.scratch.slots[slot as usize].waits {
+            return self.beat(slot, line);
+        }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
             Choice::Calm => (self.fingerprint(slot, text), false),
@@ -267,6 +289,32 @@ impl Batch<'_> {
             }
         };
         self.count(slot, sighting, line.at.min(self.newest), sampled);
+    }
+
+    /// A line that its rule waits for.
+    fn beat(&mut self, slot: u32, line: &Line) {
+        let source = self.source(slot, self.block.text(line));
+        let scratch = &mut *self.scratch;
+        let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
+        let key = source.counting.whole();
+        let beats = &mut self.out.beats;
+        let names = self.context.names;
+        // No sighting has this fingerprint: each begins with its scheme.
+        let index = *scratch.by_window.entry((Fingerprint([0; 16]), key)).or_insert_with(|| {
+            beats.push(Beat {
+                key,
+                rule,
+                state: RuleName::new(names.of(rule)),
+                stream: Arc::clone(&source.stream),
+                sent: Arc::clone(self.block.stream_of(line)),
+                count: 0,
+                last: Timestamp(i64::MIN),
+            });
+            (beats.len() - 1) as u32
+        });
+        let beat = &mut beats[index as usize];
+        beat.count += 1;
+        beat.last = beat.last.max(line.at.min(self.newest));
     }
 
     /// The sighting that a line belongs to; a new one if need be.

@@ -1,6 +1,6 @@
 //! What `group` asks `store` to write.
 
-use super::{ErrorEvent, EventRow, EventState, Fingerprint, Life, Priority, RuleName, Timestamp, TransitionReason};
+use super::{ErrorEvent, EventRow, EventState, Fingerprint, Life, Priority, RuleName, Timestamp, TransitionReason, WatchWrite};
 
 /// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,13 +95,15 @@ pub struct Changes {
     pub feed: Vec<FeedWrite>,
     /// New contents of every window that changed.
     pub windows: Vec<WindowState>,
+    /// What is waited for and changed.
+    pub watches: Vec<WatchWrite>,
 }
 
 impl Changes {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.feed.is_empty() && self.windows.is_empty()
+        self.events.is_empty() && self.feed.is_empty() && self.windows.is_empty() && self.watches.is_empty()
     }
 }
 

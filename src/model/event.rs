@@ -44,6 +44,16 @@ pub enum TransitionReason {
     Resumed,
     /// It was quiet for long enough.
     StayedQuiet,
+    /// The line that its rule waits for did not come in time.
+    Absent,
+    /// The line that its rule waits for was seen again.
+    SeenAgain,
+    /// The line that its rule waits for did not come in time, and its source is or was silent as a whole.
+    SourceDown,
+    /// The same, and the lines of its source come late.
+    SourceLagging,
+    /// The same, and lines of its source were refused or lost.
+    SourceDropping,
 }
 
 /// One fault of one workload, however often it was logged.
@@ -151,8 +161,20 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 7] =
-        [Self::FirstHit, Self::ThresholdReached, Self::Reappeared, Self::RuleRemoved, Self::Quieted, Self::Resumed, Self::StayedQuiet];
+    pub const ALL: [Self; 12] = [
+        Self::FirstHit,
+        Self::ThresholdReached,
+        Self::Reappeared,
+        Self::RuleRemoved,
+        Self::Quieted,
+        Self::Resumed,
+        Self::StayedQuiet,
+        Self::Absent,
+        Self::SeenAgain,
+        Self::SourceDown,
+        Self::SourceLagging,
+        Self::SourceDropping,
+    ];
 
     /// The name in the API.
     #[must_use]
@@ -165,6 +187,11 @@ impl TransitionReason {
             Self::Quieted => "quieted",
             Self::Resumed => "resumed",
             Self::StayedQuiet => "stayed_quiet",
+            Self::Absent => "absent",
+            Self::SeenAgain => "seen_again",
+            Self::SourceDown => "source_down",
+            Self::SourceLagging => "source_lagging",
+            Self::SourceDropping => "source_dropping",
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: nothing here does I/O, waits, locks or reads a clock (`tests/it/tidy.rs` holds this).
 
+mod absence;
 mod block;
 mod change;
 mod event;
@@ -22,6 +23,7 @@ mod time;
 mod units;
 mod workload;
 
+pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};

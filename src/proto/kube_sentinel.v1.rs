@@ -278,6 +278,17 @@ pub enum Reason {
     Resumed = 6,
     /// It was quiet for long enough.
     StayedQuiet = 7,
+    /// The line that its rule waits for did not come in time.
+    Absent = 8,
+    /// The line that its rule waits for was seen again.
+    SeenAgain = 9,
+    /// The line that its rule waits for did not come in time, and nobody can say whether it was logged: its source is silent as a whole, or
+    /// was since the line was last seen. The event is in STATE_PENDING.
+    SourceDown = 10,
+    /// The same, because the newest lines of its source are older than the deadline.
+    SourceLagging = 11,
+    /// The same, because lines of its source were refused or lost since the line was last seen.
+    SourceDropping = 12,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -294,6 +305,11 @@ impl Reason {
             Self::Quieted => "REASON_QUIETED",
             Self::Resumed => "REASON_RESUMED",
             Self::StayedQuiet => "REASON_STAYED_QUIET",
+            Self::Absent => "REASON_ABSENT",
+            Self::SeenAgain => "REASON_SEEN_AGAIN",
+            Self::SourceDown => "REASON_SOURCE_DOWN",
+            Self::SourceLagging => "REASON_SOURCE_LAGGING",
+            Self::SourceDropping => "REASON_SOURCE_DROPPING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -307,6 +323,11 @@ impl Reason {
             "REASON_QUIETED" => Some(Self::Quieted),
             "REASON_RESUMED" => Some(Self::Resumed),
             "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
+            "REASON_ABSENT" => Some(Self::Absent),
+            "REASON_SEEN_AGAIN" => Some(Self::SeenAgain),
+            "REASON_SOURCE_DOWN" => Some(Self::SourceDown),
+            "REASON_SOURCE_LAGGING" => Some(Self::SourceLagging),
+            "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
             _ => None,
         }
     }

@@ -51,7 +51,7 @@ use crate::telemetry::Registry;
 pub use api::errors::Event as EventJson;
 pub use config::ServeConfig;
 pub use health::{closing_when_draining, routes as health_routes};
-pub use rules_view::{NoReload, Reload, ReloadRequests, Reloader, RuleProblem, RulesStatus, RulesView};
+pub use rules_view::{AbsenceView, NoReload, Reload, ReloadRequests, Reloader, RuleProblem, RulesStatus, RulesView};
 pub use scrape::routes as scrape_routes;
 pub use watch::watch;
 
@@ -62,6 +62,8 @@ pub struct Handles {
     pub store: Store,
     /// The rules in force.
     pub rules: RulesView,
+    /// What rules wait for.
+    pub absences: AbsenceView,
     /// Where a reload of the rules is asked for.
     pub reload: Reloader,
     /// What has passed since the start.

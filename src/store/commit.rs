@@ -12,7 +12,7 @@ use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
-use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, windows};
+use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, watches, windows};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
 /// log soon writes over itself instead of growing. What this gains was not measured by itself.
@@ -185,8 +185,9 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     let opened = write_events(connection, &changes.events, now)?;
     feed::put(connection, &changes.feed)?;
     windows::put(connection, &changes.windows, now)?;
+    watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
-    let mut rows = changes.events.len() + changes.feed.len() + changes.windows.len() + commit.requests.len();
+    let mut rows = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.watches.len() + commit.requests.len();
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }

@@ -25,6 +25,7 @@
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
+//! | `watches` | a line that a rule waits for: when it was seen, how far the wait is | when one is new, absent, held or seen again; else once in a tenth of its span |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
@@ -63,6 +64,7 @@ mod retention;
 mod row;
 mod rules;
 mod schema;
+mod watches;
 mod windows;
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ fn commit(number: u64) -> Commit {
         feed: events.iter().map(|event| FeedWrite { row: event.row, kind: FeedKind::Transition, at: Timestamp(0) }).collect(),
         events: events.into_iter().map(|event| EventWrite::Open(Box::new(event))).collect(),
         windows: vec![window],
+        ..Changes::default()
     };
     Commit { changes, requests: vec![(RequestDigest(number.into()), Timestamp(0))], ..Commit::default() }
 }

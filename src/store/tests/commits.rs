@@ -83,7 +83,12 @@ fn a_commit_that_does_not_fit_leaves_nothing_and_the_next_one_goes_through() {
         Changes { events: vec![open_event(&event(2)), EventWrite::Update(unknown)], ..Changes::default() },
         Changes { events: vec![open_event(&event(2)), open_event(&again)], ..Changes::default() },
         Changes { events: vec![open_event(&event(2)), open_event(&twin)], ..Changes::default() },
-        Changes { events: vec![open_event(&event(2))], feed: vec![tell(EventRow(2)), untold], windows: vec![window(1, "oom")] },
+        Changes {
+            events: vec![open_event(&event(2))],
+            feed: vec![tell(EventRow(2)), untold],
+            windows: vec![window(1, "oom")],
+            ..Changes::default()
+        },
     ];
     for changes in cases {
         let error = writer.commit(&Commit { changes, requests: vec![request(1)], ..Commit::default() }).unwrap_err();

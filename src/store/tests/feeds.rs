@@ -8,7 +8,7 @@ fn counted(event: &ErrorEvent, count: u64) -> (ErrorEvent, Commit) {
     let changes = Changes {
         events: vec![EventWrite::Update(head.clone())],
         feed: vec![FeedWrite { row: event.row, kind: FeedKind::Count, at: START }],
-        windows: Vec::new(),
+        ..Changes::default()
     };
     (ErrorEvent { head, ..event.clone() }, Commit { changes, ..Commit::default() })
 }

@@ -9,6 +9,7 @@ mod lists;
 mod model;
 mod removal;
 mod rule_changes;
+mod watches;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -111,7 +112,7 @@ fn opening(events: &[ErrorEvent]) -> Commit {
     let changes = Changes {
         events: events.iter().map(open_event).collect(),
         feed: events.iter().map(|event| tell(event.row)).collect(),
-        windows: Vec::new(),
+        ..Changes::default()
     };
     Commit { changes, ..Commit::default() }
 }
