@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{AbsentRule, Grouper, Sightings};
-use crate::model::{EventWrite, Generation, Moment};
+use crate::group::{AbsentRule, Grouper, Merging, Missing, Sightings};
+use crate::model::{EventWrite, Evidence, Generation, Moment, TemplateGroup};
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
@@ -51,6 +51,8 @@ pub(super) struct Effects {
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
+    /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
+    Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
     Rules { generation: Generation, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
 }
@@ -113,12 +115,18 @@ impl CommitLoop {
                 Work::Effects(mut effects) => {
                     let scanned_with = effects.sightings.rules.generation();
                     effects.sightings.renamed = self.rules.names(scanned_with);
+                    let merging = self.grouper.resolve(&mut effects.sightings);
+                    if !merging.is_empty() {
+                        self.finish(std::mem::take(&mut settling), None).await?;
+                        self.merge(&merging, &effects.sightings).await?;
+                    }
                     self.absorb(&effects).await?;
                     match self.grouper.leaves_nothing(&effects.sightings) {
                         true => self.settle(effects),
                         false => settling.effects.push(effects),
                     }
                 }
+                Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
                 // Hits that came before the new rules are committed before them.
                 Work::Rules { generation, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
@@ -132,20 +140,37 @@ impl CommitLoop {
         self.finish(settling, None).await
     }
 
+    /// Template groups became parts of others: their events follow, in a commit of its own. Everything absorbed before is committed.
+    async fn merge(&mut self, merging: &Merging, sightings: &Sightings) -> Result<(), StoreError> {
+        let groups: Vec<TemplateGroup> = merging.groups().collect();
+        let young = self.until_it_works(|writer| writer.events_of_groups(&groups)).await?;
+        let missing = self.grouper.missing_for_merging(merging, &young, sightings);
+        self.look_up(missing).await?;
+        self.grouper.merge(merging, young, sightings, self.now());
+        self.finish(Settling::default(), None).await
+    }
+
+    async fn look_up(&mut self, missing: Missing) -> Result<(), StoreError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (heads, windows) =
+            self.until_it_works(|writer| Ok((writer.lookup(&missing.fingerprints)?, writer.lookup_windows(&missing.windows)?))).await?;
+        let mut rows = missing.rows;
+        rows.extend(self.grouper.hydrate(heads, windows));
+        if !rows.is_empty() {
+            let heads = self.until_it_works(|writer| writer.lookup_rows(&rows)).await?;
+            self.grouper.hydrate(heads, Vec::new());
+        }
+        Ok(())
+    }
+
     async fn absorb(&mut self, effects: &Effects) -> Result<(), StoreError> {
         let missing = self.grouper.missing(&effects.sightings);
-        if !missing.is_empty() {
-            let (heads, windows) =
-                self.until_it_works(|writer| Ok((writer.lookup(&missing.fingerprints)?, writer.lookup_windows(&missing.windows)?))).await?;
-            let mut rows = missing.rows;
-            rows.extend(self.grouper.hydrate(heads, windows));
-            if !rows.is_empty() {
-                let heads = self.until_it_works(|writer| writer.lookup_rows(&rows)).await?;
-                self.grouper.hydrate(heads, Vec::new());
-            }
-        }
         // An event is born only where memory did not have it before.
-        if !missing.fingerprints.is_empty() {
+        let may_open = !missing.fingerprints.is_empty();
+        self.look_up(missing).await?;
+        if may_open {
             let births = self.grouper.missing_for_births(&effects.sightings);
             if !births.is_empty() {
                 let (live, others) =
@@ -176,7 +201,7 @@ impl CommitLoop {
             self.quiet.committed(commit.healthy, !commit.changes.events.is_empty());
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
-            self.metrics.grouped(self.grouper.take_counts());
+            self.metrics.grouped(self.grouper.take_counts(), self.grouper.template_groups());
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.

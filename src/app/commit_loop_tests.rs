@@ -55,7 +55,7 @@ impl Bench {
         detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
         assert!(!hits.is_empty(), "{line}");
         let config = GroupConfig::default();
-        let context = SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names };
+        let context = SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names, captures: None };
         let tenant = TenantId::parse("fake").expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();

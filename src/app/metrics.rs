@@ -27,6 +27,9 @@ pub(super) struct Metrics {
     late_hits: Counter,
     cut_texts: Counter,
     folded_hits: Counter,
+    template_groups: Gauge,
+    merged_events: Counter,
+    ungrouped: Counter,
     unwatched_keys: Counter,
     watched_keys: [Gauge; WatchPhase::ALL.len()],
     commit_batches: Histogram,
@@ -98,6 +101,17 @@ impl Metrics {
             folded_hits: registry.counter(
                 "kube_sentinel_group_folded_hits_total",
                 "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
+                &[],
+            ),
+            template_groups: registry.gauge("kube_sentinel_group_templates", "Template groups that hits have founded.", &[]),
+            merged_events: registry.counter(
+                "kube_sentinel_group_merged_events_total",
+                "Events that went into others because their template groups merged.",
+                &[],
+            ),
+            ungrouped: registry.counter(
+                "kube_sentinel_group_unlearned_templates_total",
+                "Templates of hits that were of no known group, and for which there was no room for one.",
                 &[],
             ),
             unwatched_keys: registry.counter(
@@ -208,7 +222,10 @@ impl Metrics {
     }
 
     /// What grouping did on the way to a commit.
-    pub(super) fn grouped(&self, counts: GroupCounts) {
+    pub(super) fn grouped(&self, counts: GroupCounts, template_groups: usize) {
+        self.template_groups.set(template_groups as f64);
+        self.merged_events.increment(counts.merged);
+        self.ungrouped.increment(counts.unlearned);
         self.cut_texts.increment(counts.cut);
         self.folded_hits.increment(counts.folded);
         self.unwatched_keys.increment(counts.unwatched);

@@ -7,6 +7,7 @@ mod absence;
 mod commit_loop;
 mod config;
 mod legacy;
+mod log_file;
 mod metrics;
 mod pipeline;
 mod quiet;
@@ -22,6 +23,7 @@ mod start;
 mod virtual_time;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
+pub use log_file::{is_standard_input, open_log};
 pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};
 pub use running::App;
 pub use scan::{Scanner, Totals};

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
 use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats, Sources};
-use crate::group::{GroupConfig, SightContext, SightScratch, StormGuard, Tails, sight};
+use crate::group::{Captures, GroupConfig, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
-use super::commit_loop::{Effects, Work};
+use super::commit_loop::{self, Effects, Work};
 use super::metrics::{Metrics, Scanned};
 use super::reload::InForce;
 
@@ -38,7 +38,9 @@ pub(super) struct Pipeline {
     /// What all threads know of storms.
     pub(super) storm: StormGuard,
     /// The last lines of each stream.
-    pub(super) tails: Tails,
+    pub(super) tails: Arc<Tails>,
+    /// The lines around hits.
+    pub(super) captures: Captures,
     /// To the commit loop.
     pub(super) work: mpsc::Sender<Work>,
     /// The clock of receipt and commit times.
@@ -91,7 +93,7 @@ impl Pipeline {
         if scratch.hits.is_empty() {
             self.sources.note(heard);
             self.scratch.push(scratch);
-            self.tails.update(&tenant, &block);
+            self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
             self.metrics.scanned(scanned, 0);
             return (Fate::Durable.into(), emptied(block));
         }
@@ -115,16 +117,30 @@ impl Pipeline {
         };
 
         // Everything else about the hits is in the sightings, so the lines' memory is free before the disk is waited for.
-        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &in_force.names };
+        let context = SightContext {
+            config: &self.group,
+            cluster: &self.cluster,
+            storm: &self.storm,
+            names: &in_force.names,
+            captures: Some(&self.captures),
+        };
         let mut sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         sightings.door = source;
+        let waiting = scratch.group.take_waiting();
         self.scratch.push(scratch);
-        self.tails.update(&tenant, &block);
+        self.hand_on(self.tails.update(&tenant, &block, waiting));
         let (ack, receipt) = Ack::pair();
         // A closed queue drops the ack, which abandons the batch.
         self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();
         self.sources.note(heard);
         (receipt, emptied(block))
+    }
+
+    /// Gives lines that came after a hit to its capture. Where the commit loop has much to do they are left out: nobody waits for them.
+    fn hand_on(&self, amended: Vec<RawCapture>) {
+        if !amended.is_empty() && self.work.capacity() > commit_loop::QUEUE / 2 {
+            self.work.try_send(Work::Amend(amended.iter().map(|capture| Arc::new(capture.evidence())).collect())).ok();
+        }
     }
 }
 

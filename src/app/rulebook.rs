@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
 use crate::group::{
-    AbsentRule, GroupConfig, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of,
+    AbsentRule, GroupConfig, Grouper, Identity, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight,
+    subject_of,
 };
-use crate::model::{Block, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TenantId, Timestamp, message};
+use crate::model::{
+    Block, EventRow, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TemplateGroup, TenantId, Timestamp, message,
+};
 use crate::rules::{Pattern, Problem, Rule, RuleSet};
 
 use super::config::{Config, ConfigProblem};
@@ -47,6 +50,9 @@ pub struct Met {
     pub taken: Taken,
     /// The event that would come of it.
     pub fingerprint: Option<Fingerprint>,
+    /// The template group that the line would found; `None` for what is not mined. A program that has seen more lines may know it as one of
+    /// an older group, whose event it is then.
+    pub group: Option<TemplateGroup>,
 }
 
 /// What becomes of a line that a rule matches.
@@ -128,7 +134,7 @@ impl Rulebook {
 
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
-        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names };
+        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names, captures: None };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }
 
@@ -184,14 +190,18 @@ impl Rulebook {
     }
 
     fn met(&self, block: &Block, pair: Hit, hits: &[Hit]) -> Met {
-        let sightings = self.sight(block, &[pair], Timestamp::default(), &mut SightScratch::default());
+        let mut sightings = self.sight(block, &[pair], Timestamp::default(), &mut SightScratch::default());
+        let merging = Grouper::new(&self.group, EventRow(1)).resolve(&mut sightings);
+        debug_assert!(merging.is_empty(), "one line does not make groups merge");
         let earlier = hits.iter().rev().find(|hit| hit.rule < pair.rule);
         let taken = match earlier {
             _ if hits.contains(&pair) => Taken::Here,
             Some(earlier) if self.rules().rule(pair.rule).selector.selects(&block.streams()[0]) => Taken::By(earlier.rule),
             _ => Taken::OtherStreams,
         };
-        Met { rule: pair.rule, taken, fingerprint: sightings.list.first().map(|sighting| sighting.fingerprint) }
+        let sighting = sightings.list.first();
+        let group = sighting.filter(|sighting| sighting.identity == Identity::Line).map(|sighting| sighting.group);
+        Met { rule: pair.rule, taken, fingerprint: sighting.map(|sighting| sighting.fingerprint), group }
     }
 
     fn closeness(&self, rule: &Rule, subjects: &[&[u8]]) -> Option<Closeness> {

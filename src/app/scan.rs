@@ -10,12 +10,10 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::collect::files::{
-    Chunk, ChunkReader, Joiner, Layout, StdStream, compression, has_partial, json_time, parse_cri, stream_of_path,
-};
+use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, stream_of_path};
 use crate::detect::{Coverage, Scratch};
 use crate::flow::Clock;
-use crate::group::{GroupConfig, Grouper, SightScratch};
+use crate::group::{GroupConfig, Grouper, Missing, SightScratch};
 use crate::model::{
     Block, ErrorEvent, EventHead, EventRow, EventWrite, Fingerprint, HealthyTime, Hit, Line, Moment, Stream, Timestamp, WindowKey,
     WindowState,
@@ -99,7 +97,7 @@ impl<'b> Scanner<'b> {
     /// stops the scan by answering `false`.
     ///
     /// # Errors
-    /// When reading fails, or when the input is compressed. What was read before counts.
+    /// When reading fails. What was read before counts.
     pub fn scan(&mut self, name: &str, input: impl Read, mut progress: impl FnMut(&Totals) -> bool) -> io::Result<()> {
         let mut reader = ChunkReader::new(input, LONGEST_LINE);
         let stream = Arc::new(stream_of_path(name));
@@ -107,10 +105,6 @@ impl<'b> Scanner<'b> {
         let before = self.totals;
         while let Some(chunk) = reader.next_chunk()? {
             if self.totals.bytes == before.bytes {
-                if let Some(how) = compression(chunk.0) {
-                    let what = format!("is compressed with {how}: decompress it first, such as `{how} -dc FILE | kube-sentinel scan -`");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
                 input.layout = Layout::of(&chunk.0[chunk.around(0)]);
             }
             self.totals.lines += chunk.count();
@@ -195,16 +189,32 @@ impl<'b> Scanner<'b> {
         self.totals.hits += self.hits.len() as u64;
         // A file is read as if its lines came when they were written.
         let newest = self.block.lines().iter().map(|line| line.at).max().unwrap_or_default();
-        let sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
-        let missing = self.grouper.missing(&sightings);
+        let mut sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
+        // Nothing lapses in a scan.
+        let now = Moment { clock: newest, healthy: HealthyTime::default() };
+        let merging = self.grouper.resolve(&mut sightings);
+        if !merging.is_empty() {
+            let is_part = |event: &&ErrorEvent| event.group.is_some_and(|group| merging.holds(group));
+            let young: Vec<ErrorEvent> = self.events.values().filter(is_part).cloned().collect();
+            self.look_up(self.grouper.missing_for_merging(&merging, &young, &sightings));
+            self.grouper.merge(&merging, young, &sightings, now);
+            self.commit(newest);
+        }
+        self.look_up(self.grouper.missing(&sightings));
+        self.grouper.absorb(&sightings, now);
+        self.commit(newest);
+    }
+
+    fn look_up(&mut self, missing: Missing) {
         let heads = missing.fingerprints.iter().filter_map(|key| self.events.get(key)).map(|event| event.head.clone()).collect();
         let windows = missing.windows.iter().filter_map(|key| self.windows.get(key)).cloned().collect();
         let mut rows = missing.rows;
         rows.extend(self.grouper.hydrate(heads, windows));
         let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
         self.grouper.hydrate(waiting, Vec::new());
-        // Nothing lapses in a scan.
-        self.grouper.absorb(&sightings, Moment { clock: newest, healthy: HealthyTime::default() });
+    }
+
+    fn commit(&mut self, newest: Timestamp) {
         let changes = self.grouper.finish(newest);
         for write in changes.events {
             self.keep(write);
@@ -212,6 +222,14 @@ impl<'b> Scanner<'b> {
         // Every hit is one of an event, so what no listed event has is of the others.
         self.totals.unlisted = self.totals.hits.saturating_sub(self.listed);
         self.windows.extend(changes.windows.into_iter().map(|window| (window.key, window)));
+        for (part, _) in changes.merged {
+            // What went into another event is none of those that a scan found.
+            let event = self.rows.remove(&part).and_then(|fingerprint| self.events.remove(&fingerprint));
+            debug_assert!(event.is_none_or(|event| event.head.count == 0));
+        }
+        for (group, template) in changes.templates {
+            self.events.values_mut().filter(|event| event.group == Some(group)).for_each(|event| event.template = Arc::clone(&template));
+        }
     }
 
     fn keep(&mut self, write: EventWrite) {

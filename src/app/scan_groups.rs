@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use crate::collect::files::{ChunkReader, Joiner, Layout, StdStream, compression, parse_cri};
+use crate::collect::files::{ChunkReader, Joiner, Layout, StdStream, parse_cri};
 use crate::group::{GroupId, TemplateConfig, TemplateMiner, redact};
 
 use super::scan::LONGEST_LINE;
@@ -78,7 +78,7 @@ impl LineGrouper {
     /// Reads one input to its end. Its name is that of a stream: lines of one input have layouts in common.
     ///
     /// # Errors
-    /// When reading fails, the input is compressed, or `give` fails.
+    /// When reading or `give` fails.
     pub fn read(
         &mut self,
         name: &str,
@@ -104,13 +104,6 @@ impl LineGrouper {
         let mut joiners: [Joiner; 2] = Default::default();
         while let Some(chunk) = reader.next_chunk().map_err(GroupFault::Read)? {
             let layout = *layout.get_or_insert_with(|| Layout::of(&chunk.0[chunk.around(0)]));
-            if self.totals.bytes == before.bytes
-                && let Some(how) = compression(chunk.0)
-            {
-                let what =
-                    format!("is compressed with {how}: decompress it first, such as `{how} -dc FILE | kube-sentinel scan --group -`");
-                return Err(GroupFault::Read(io::Error::new(io::ErrorKind::InvalidData, what)));
-            }
             for line in chunk.lines() {
                 match parse_cri(line).filter(|_| layout == Layout::Cri) {
                     Some(parsed) => {

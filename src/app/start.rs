@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown, SourceLimits, Sources};
-use crate::group::{AbsenceConfig, AbsentRule, GroupConfig, Grouper, StormGuard, Tails};
+use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -133,6 +133,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let healthy = writer.healthy()?;
     let group = GroupConfig { max_events_per_workload: events_per_workload(&config), ..config.group.clone() };
     let mut grouper = Grouper::new(&group, writer.next_row()?);
+    grouper.restore_templates(writer.template_births(TEMPLATE_VERSION)?);
     grouper.restore_unpublished(writer.unpublished()?);
     grouper.restore_watches(writer.watches()?);
     let absent = AbsentRule::all(prepared.detector.rules(), &names);
@@ -141,6 +142,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     // The way of a batch: intake, commit loop.
     let (work, waiting) = mpsc::channel(commit_loop::QUEUE);
     let in_force = Arc::new(ArcSwap::from_pointee(InForce { detector: prepared.detector, names }));
+    let tails = Arc::new(Tails::new(&config.group.tails));
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         sources: sources.clone(),
@@ -148,7 +150,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
-        tails: Tails::new(&config.group.tails),
+        captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
+        tails,
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
@@ -215,8 +218,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         shutdown: shutdown.clone(),
     };
     let [ingest, api] = access.doors;
-    let ingest_guard = Guard::new("ingest", ingest.policy, access.keys.clone(), auth::ingest_need, serve_metrics.clone());
-    let api_guard = Guard::new("api", api.policy, access.keys.clone(), auth::api_need, serve_metrics.clone());
+    let egress = config.serve.redact.egress();
+    let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
+    let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
     let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));

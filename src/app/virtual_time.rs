@@ -137,6 +137,15 @@ impl<'b> VirtualTime<'b> {
             return;
         }
         let mut sightings = self.book.sight(block, hits, at, &mut self.sight_scratch);
+        let now = Moment { clock: at, healthy: self.healthy(at) };
+        let merging = self.grouper.resolve(&mut sightings);
+        if !merging.is_empty() {
+            let events = self.events.values().map(|followed| &followed.event);
+            let young = events.filter(|event| event.group.is_some_and(|group| merging.holds(group))).cloned().collect();
+            self.grouper.merge(&merging, young, &sightings, now);
+            let changes = self.grouper.finish(now.clock);
+            self.keep(changes);
+        }
         if self.events.len() >= self.room.events {
             sightings.list.retain(|sighting| {
                 let known = self.known.contains(&sighting.fingerprint);
@@ -146,7 +155,6 @@ impl<'b> VirtualTime<'b> {
                 known
             });
         }
-        let now = Moment { clock: at, healthy: self.healthy(at) };
         self.grouper.absorb(&sightings, now);
         let changes = self.grouper.finish(now.clock);
         self.keep(changes);
@@ -215,9 +223,9 @@ impl<'b> VirtualTime<'b> {
         self.events.get(&row)
     }
 
-    /// All events, in no order.
+    /// All events but those that went into others, in no order.
     pub(super) fn events(&self) -> impl Iterator<Item = &Followed> {
-        self.events.values()
+        self.events.values().filter(|followed| followed.event.merged_into.is_none())
     }
 
     /// Hits of events and windows beyond the bounds, by rule.
@@ -249,6 +257,16 @@ impl<'b> VirtualTime<'b> {
                 self.due.insert((due_at, row));
             }
         }
+        for (group, template) in changes.templates {
+            let of_group = |followed: &&mut Followed| followed.event.group == Some(group);
+            self.events.values_mut().filter(of_group).for_each(|followed| followed.event.template = Arc::clone(&template));
+        }
+        for (part, whole) in changes.merged {
+            let whole = self.events.get(&whole).map(|followed| followed.event.id);
+            if let Some(part) = self.events.get_mut(&part) {
+                part.event.merged_into = whole;
+            }
+        }
         for entry in changes.feed.iter().filter(|entry| entry.kind == FeedKind::Transition) {
             if let Some(Followed { event, .. }) = self.events.get(&entry.row) {
                 let (to, reason, notice) = (event.head.state, event.head.reason, outbreaks.get(&entry.row).copied());
@@ -258,7 +276,10 @@ impl<'b> VirtualTime<'b> {
     }
 
     fn open(&mut self, event: ErrorEvent, outbreaks: &mut HashMap<EventRow, Notice>) {
-        outbreaks.extend(event.head.life.notice.map(|notice| (event.row, notice)));
+        // One that took over from others goes on with their outbreak.
+        if event.head.reason != TransitionReason::Merged {
+            outbreaks.extend(event.head.life.notice.map(|notice| (event.row, notice)));
+        }
         self.known.insert(event.fingerprint);
         self.events.insert(event.row, Followed { peak: event.head.window_count, event });
     }

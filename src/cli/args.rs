@@ -119,8 +119,9 @@ pub(super) struct ReplayArgs {
     ///
     /// Lines are received when they were written, and all files are merged by time; so thresholds, windows, quiet times, regressions and
     /// notices are those of a program that ran all the time and heard every line at once. A line that tells no time has that of the line
-    /// before it. The kubelet's paths tell namespace, pod and container; --label tells what they do not.
-    #[arg(required = true, value_name = "FILE")]
+    /// before it. The kubelet's paths tell namespace, pod and container; --label tells what they do not. Without a file, and with --store, the
+    /// lines are those that the event store keeps: a lower bound, because it keeps only lines near hits.
+    #[arg(required_unless_present = "store", value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
     /// Compare the rules of --rules with those of this file or folder, may be given several times [default: the configured rules].

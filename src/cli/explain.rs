@@ -31,6 +31,9 @@ pub(super) fn explain(book: &Rulebook, line: &str, labels: Labels) -> anyhow::Re
                 if let Some(fingerprint) = met.fingerprint {
                     writeln!(out, "  event      {fingerprint}")?;
                 }
+                if let Some(group) = met.group {
+                    writeln!(out, "  group      {group}, if no line before taught another one")?;
+                }
                 if rule.count > 1 {
                     writeln!(out, "  fires      at {} hits within {}, pending before", rule.count, Span(rule.window))?;
                 }

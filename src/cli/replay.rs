@@ -56,7 +56,13 @@ pub(super) fn replay(overrides: &Overrides, args: &ReplayArgs) -> anyhow::Result
         between: Between::new(args.since, args.until),
     };
     let (progress, started) = (super::scan::progress(&args.files), Instant::now());
-    let (mut report, mut faults) = app::replay::replay(&request, |totals| progress.set_position(totals.bytes));
+    let (mut report, mut faults) = match store.as_ref().filter(|_| args.files.is_empty()) {
+        None => app::replay::replay(&request, |totals| progress.set_position(totals.bytes)),
+        Some(store) => match app::replay::replay_stored(&request, store) {
+            Ok(report) => (report, Vec::new()),
+            Err(error) => return super::output::problems(&[telemetry::with_causes(&error)], PROBLEMS),
+        },
+    };
     progress.finish_and_clear();
     let elapsed = started.elapsed();
     if let (Some(store), Some((from, to))) = (store, report.span()) {
@@ -114,11 +120,16 @@ fn books(config: &Config, overrides: &Overrides, args: &ReplayArgs) -> Result<(R
 
 fn print(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
     let Some((from, to)) = report.span() else {
-        writeln!(out, "no line of {} lies in that time", some(report.files, "file"))?;
+        let of = if report.lower_bound { "the store".to_owned() } else { some(report.files, "file") };
+        writeln!(out, "no line of {of} lies in that time")?;
         return Ok(());
     };
     let span = crate::model::Span(std::time::Duration::from_secs(to.since(from).as_secs()));
-    writeln!(out, "{} of {}, {from} to {to} ({span})", some(report.lines, "line"), some(report.files, "file"))?;
+    let of = if report.lower_bound { "the store".to_owned() } else { some(report.files, "file") };
+    writeln!(out, "{} of {of}, {from} to {to} ({span})", some(report.lines, "line"))?;
+    if report.lower_bound {
+        writeln!(out, "A LOWER BOUND: the store keeps only lines near hits of the rules that were in force, redacted and cut")?;
+    }
     for (count, what) in [
         (report.cut_lines, "lines of more than 1 MiB were cut"),
         (report.out_of_order, "hits stand behind later ones of their file and count at their own time"),

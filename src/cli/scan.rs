@@ -1,7 +1,7 @@
 //! `scan`: the events of files, offline. With `--group`, see `scan_groups`.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(super) fn scan(overrides: &Overrides, args: &ScanArgs) -> anyhow::Result<u8>
     let started = Instant::now();
     let mut faults = Vec::new();
     for file in &args.files {
-        let scanned = open(file).and_then(|input| {
+        let scanned = app::open_log(file).and_then(|input| {
             scanner.scan(&file.to_string_lossy(), input, |totals| {
                 progress.set_position(totals.bytes);
                 progress.set_message(format!("{} hits", totals.hits));
@@ -89,17 +89,9 @@ pub(super) fn empty(output: &File) -> io::Result<()> {
 
 /// True for two names of one file. A terminal or a pipe may well be both read and written.
 fn is_same_file(output: &Path, input: &Path) -> bool {
-    let input = if is_standard_input(input) { Path::new("/dev/stdin") } else { input };
+    let input = if app::is_standard_input(input) { Path::new("/dev/stdin") } else { input };
     let (Ok(output), Ok(input)) = (std::fs::metadata(output), std::fs::metadata(input)) else { return false };
     output.is_file() && (output.dev(), output.ino()) == (input.dev(), input.ino())
-}
-
-fn is_standard_input(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    if is_standard_input(path) { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
 }
 
 /// A bar on a terminal: bytes, rate, hits, time left. Nothing elsewhere. Without a known length there is no time left to tell.

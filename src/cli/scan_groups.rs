@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::app::{GroupFault, GroupedLine, LineGrouper};
+use crate::app::{GroupFault, GroupedLine, LineGrouper, open_log};
 
 use super::args::{Format, ScanArgs};
 use super::{FINE, PROBLEMS, USAGE};
@@ -52,7 +52,7 @@ pub(super) fn scan_groups(args: &ScanArgs) -> anyhow::Result<u8> {
     let started = Instant::now();
     let mut faults = Vec::new();
     for file in &args.files {
-        match super::scan::open(file).map_err(GroupFault::Read).and_then(|input| grouper.read(&file.to_string_lossy(), input, &mut give)) {
+        match open_log(file).map_err(GroupFault::Read).and_then(|input| grouper.read(&file.to_string_lossy(), input, &mut give)) {
             Ok(()) => {}
             Err(GroupFault::Read(error)) => faults.push(format!("{}: {error}", file.display())),
             Err(GroupFault::Write(error)) => return Err(error.into()),

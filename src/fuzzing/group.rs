@@ -1,6 +1,7 @@
 //! What makes groups of lines, and what takes secrets out of them.
 
 use crate::group::{self, GroupId, TemplateConfig, TemplateMiner};
+use crate::model::Egress;
 
 /// A secret that stands nowhere by chance, in forms that are redacted wherever they stand.
 const SECRETS: [&str; 4] =
@@ -60,7 +61,8 @@ fn assert_grouped(miner: &mut TemplateMiner, lines: &[&[u8]], found: &[GroupId])
     }
 }
 
-/// Redacting twice gives the same as once, and a secret goes whatever stands around it.
+/// Redacting twice gives the same as once (a text, its lines in their order, and what a receiver sees of it), and a secret goes whatever stands
+/// around it.
 ///
 /// # Panics
 /// When it does not: that is the finding.
@@ -68,6 +70,17 @@ pub fn redact(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let once = group::redact(&text);
     assert_eq!(group::redact(&once), once);
+    for max_length in [None, Some(data.len() / 2)] {
+        let egress = Egress { ip: true, uuid: true, email: true, hex: true, max_length };
+        let hidden = egress.hide(&once);
+        assert_eq!(egress.hide(&hidden), hidden, "hidden twice");
+        assert!(max_length.is_none_or(|most| hidden.len() <= most), "longer than may be");
+    }
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    group::redact_lines(&mut lines);
+    let mut again = lines.clone();
+    group::redact_lines(&mut again);
+    assert_eq!(again, lines, "lines redacted twice");
     for secret in SECRETS {
         // A line of its own: what stands before it on the same line may say that it is none.
         let around = format!("{text}\n{secret}\n{text}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{ErrorEvent, EventHead, EventId, EventRow, Fingerprint, Timestamp};
 
+use super::fingerprint::Identity;
 use super::shown::Shown;
 use super::sight::{Sighting, Sightings};
 
@@ -24,10 +25,12 @@ pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, h
         generation: sightings.rules.generation(),
         workload: shown.workload.clone(),
         labels: shown.labels.clone(),
+        group: (sighting.identity == Identity::Line).then_some(sighting.group),
         template: Arc::clone(&sighting.template),
         message: Arc::clone(&sighting.message),
         window_key: sighting.window_key,
         window: rule.window,
+        merged_into: None,
         head,
     }
 }

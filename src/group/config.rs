@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span};
 
+use super::evidence::EvidenceConfig;
 use super::trace::TraceConfig;
 
 /// How hits become events, and how much of that is kept in memory.
@@ -22,6 +23,10 @@ pub struct GroupConfig {
     /// Most events of one rule at one workload. The hits of further unlike lines count in one event for the rest, so that a workload whose
     /// every line differs does not crowd all others out of the store. Of a store with room for fewer than ten times as many events, a tenth.
     pub max_events_per_workload: u64,
+    /// Most template groups that hits may found, at 1 to 3 KiB of memory each; a tenth of them at one rule and workload. Hits of lines that
+    /// are of no known group are then told apart by all their words, so that what varies in more than its shape makes events of its own. No
+    /// group is forgotten for another one: its events would get other fingerprints. 0 learns nothing.
+    pub max_template_groups: usize,
     /// Events whose heads stay in memory, at about 320 bytes each. Others are read from the store when they are hit again.
     pub max_events_in_memory: usize,
     /// Windows that stay in memory, at up to 2 KiB each. Others are read from the store when they are hit again.
@@ -38,6 +43,8 @@ pub struct GroupConfig {
     pub absence: AbsenceConfig,
     /// The last lines of each stream.
     pub tails: TailConfig,
+    /// The lines around a hit that are stored with its event.
+    pub evidence: EvidenceConfig,
     /// How lines become one stack trace.
     pub trace: TraceConfig,
 }
@@ -116,6 +123,8 @@ impl Default for GroupConfig {
             max_label_value: ByteSize(2048),
             // A tenth of what the store keeps by default, and far more than anybody reads of one workload.
             max_events_per_workload: 1_000,
+            // About 15 MB when full. A large program has some thousand statements that log an error.
+            max_template_groups: 10_000,
             // About 32 MB when full.
             max_events_in_memory: 100_000,
             // About 40 MB when every one of them has a hit in every bucket.
@@ -126,6 +135,7 @@ impl Default for GroupConfig {
             lifecycle: LifecycleConfig::default(),
             absence: AbsenceConfig::default(),
             tails: TailConfig::default(),
+            evidence: EvidenceConfig::default(),
             trace: TraceConfig::default(),
         }
     }

@@ -12,7 +12,7 @@ use lru::LruCache;
 use crate::model::{EventOrigin, Fingerprint};
 
 use super::config::GroupConfig;
-use super::fingerprint::Place;
+use super::fingerprint::{Identity, Place};
 use super::shown::shown_name;
 use super::sight::{Sighting, Sightings};
 
@@ -96,6 +96,7 @@ impl Crowds {
         message.truncate(message.floor_char_boundary(config.max_message.bytes()));
         Sighting {
             fingerprint: sighting.place.other(),
+            identity: Identity::Rest,
             template: Arc::from(OTHER),
             message: Arc::from(message),
             sampled: true,

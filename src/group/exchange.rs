@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{ErrorEvent, EventRow, FeedWrite, Fingerprint, WindowKey};
 
+use super::template::TemplateNews;
+
 /// What the store has to be asked for before [`Grouper::absorb`](super::Grouper::absorb). Keys that it does not know are new.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Missing {
@@ -22,6 +24,10 @@ pub(super) struct Touched {
     pub(super) events: Vec<Fingerprint>,
     pub(super) index: HashMap<Fingerprint, Touch>,
     pub(super) windows: Vec<WindowKey>,
+    /// What was learned about template groups.
+    pub(super) templates: TemplateNews,
+    /// Events that went into others.
+    pub(super) merged: Vec<(EventRow, EventRow)>,
     window_set: HashSet<WindowKey>,
 }
 
@@ -32,6 +38,8 @@ pub(super) struct Touch {
     pub(super) feed: Option<FeedWrite>,
     /// The event was hit.
     pub(super) hit: bool,
+    /// More changed than a hit changes.
+    pub(super) whole: bool,
 }
 
 impl Missing {
@@ -48,6 +56,11 @@ impl Touched {
             self.events.push(fingerprint);
             Touch::default()
         })
+    }
+
+    pub(super) fn learned(&mut self, mut news: TemplateNews) {
+        self.templates.births.append(&mut news.births);
+        self.templates.shown.append(&mut news.shown);
     }
 
     pub(super) fn window(&mut self, key: WindowKey) {

@@ -17,6 +17,8 @@ pub enum Identity {
     Line,
     /// What is always the same in a stack trace, such as exception types and frames. It tells events apart as it is.
     Trace,
+    /// Nothing of its lines: the event for those that have none of their own.
+    Rest,
 }
 
 /// Hash of everything in a fingerprint but the template: tenant, cluster, rule and workload. Made once per stream and rule, not per hit.
@@ -38,6 +40,15 @@ impl Place {
     pub fn new(tenant: &TenantId, cluster: &str, state: &str, stream: &Stream) -> Self {
         let workload = stream.workload();
         Self(hash_parts(&[tenant.as_str(), cluster, state, &workload.namespace, &workload.name, &workload.container]))
+    }
+
+    /// From [`Self::bytes`].
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn bytes(self) -> [u8; 16] {
+        self.0
     }
 
     /// The low half, for tables that are no identity.
@@ -69,6 +80,13 @@ impl Identity {
     pub fn group_of(self, template: &[u8]) -> TemplateGroup {
         TemplateGroup(xxh3_128_with_seed(template, self as u64).to_be_bytes())
     }
+}
+
+/// The fingerprint of the event that takes the place of another one when its group becomes a part of an older group.
+pub(super) fn merged_fingerprint(fingerprint: Fingerprint, from: TemplateGroup, to: TemplateGroup) -> Fingerprint {
+    let mut hash = regrouped(fingerprint.0, from, to);
+    hash[0] = SCHEME;
+    Fingerprint(hash)
 }
 
 impl Counting {
@@ -110,6 +128,11 @@ impl Counting {
 /// What a rule counts in that goes by nothing but tenant and rule.
 pub(super) fn whole_key(tenant: &TenantId, cluster: &str, state: &str) -> WindowKey {
     WindowKey(hash_parts(&[tenant.as_str(), cluster, state]))
+}
+
+/// What was joined with a group by [`joined`], under another group.
+pub(super) fn regrouped(joined_with: [u8; 16], from: TemplateGroup, to: TemplateGroup) -> [u8; 16] {
+    joined(joined_with, joined(from.0, to.0))
 }
 
 /// Both are hashes, so any two pairs differ here as surely as they would hashed together; and one half can be taken out again.

@@ -1,13 +1,17 @@
 //! The half of grouping that runs in the commit loop: sightings become events.
 
+#[path = "merging.rs"]
+mod merging;
+
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment,
-    RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life,
+    Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::{CountBy, Rule};
 
@@ -15,11 +19,13 @@ use super::absence::Absences;
 use super::birth;
 use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
+use super::evidence::Captured;
 use super::exchange::{Missing, Touched};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
+use super::template::HitTemplates;
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
 // Beside what it tells of, and with access to what it changes.
@@ -30,7 +36,7 @@ pub use absent::Judged;
 
 /// Folds sightings into events and says what has to be written.
 ///
-/// For each commit: for each batch [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
+/// For each commit: for each batch [`Grouper::resolve`], [`Grouper::missing`], a look into the store, [`Grouper::hydrate`], the same with
 /// [`Grouper::missing_for_births`] and [`Grouper::hydrate_for_births`], [`Grouper::absorb`]; then [`Grouper::finish`]. Now and then, for
 /// events whose time has come, [`Grouper::lapse`].
 ///
@@ -46,11 +52,13 @@ pub struct Grouper {
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
     crowds: Crowds,
+    templates: HitTemplates,
     /// Events in memory that hits of others can make fire.
     waiting: HashMap<EventRow, Fingerprint>,
     /// Events in memory whose count the feed has not told, by the time when it may.
     due: BTreeSet<(Timestamp, Fingerprint)>,
     touched: Touched,
+    captured: Captured,
     counts: GroupCounts,
     absences: Absences,
 }
@@ -62,6 +70,10 @@ pub struct GroupCounts {
     pub cut: u64,
     /// Hits that count in the event for the rest of their workload.
     pub folded: u64,
+    /// Events that went into others because their template groups merged.
+    pub merged: u64,
+    /// Templates of no known group, for which there was no room for one; each time they came.
+    pub unlearned: u64,
     /// Keys of lines that are not waited for, because as many are as may be.
     pub unwatched: u64,
 }
@@ -93,9 +105,11 @@ impl Grouper {
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
             crowds: Crowds::new(config.max_events_per_workload),
+            templates: HitTemplates::new(config.max_template_groups),
             waiting: HashMap::new(),
             due: BTreeSet::new(),
             touched: Touched::default(),
+            captured: Captured::new(config.evidence.interval.0),
             counts: GroupCounts::default(),
             absences: Absences::new(&config.absence),
         }
@@ -186,6 +200,7 @@ impl Grouper {
     /// Folds a batch in. `now` is the time of transitions and updates, and what deadlines are counted from. Event times come with the
     /// sightings.
     pub fn absorb(&mut self, sightings: &Sightings, now: Moment) {
+        self.touched.learned(self.templates.take_news());
         let current = sightings.rules.generation() >= self.generation;
         if current {
             self.generation = sightings.rules.generation();
@@ -239,6 +254,11 @@ impl Grouper {
             self.enter(fingerprint, step, false, now.clock);
             self.set_due(fingerprint, self.lifecycle.due_after(step.0, deadline));
         }
+    }
+
+    /// Adds lines to a capture that came after it. What is not known any more is left.
+    pub fn amend(&mut self, evidence: Arc<Evidence>) {
+        self.captured.amend(evidence);
     }
 
     /// Tells the counts whose time has come. To be called about once a second, or at [`Grouper::next_tick`].
@@ -331,6 +351,7 @@ impl Grouper {
         let event = birth::event(sightings, sighting, shown, head.clone(), now.clock);
         self.counts.cut += shown.cut;
         self.crowds.opened(sighting.place);
+        self.captured.capture(row, sighting.evidence.as_ref(), now.clock);
         self.touched.event(sighting.fingerprint).opened = Some(Box::new(event));
         self.heads.put(sighting.fingerprint, head);
         self.enter(sighting.fingerprint, born(fires), rollout, now.clock);
@@ -357,6 +378,7 @@ impl Grouper {
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
         head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
         self.touched.event(fingerprint).hit = true;
+        self.captured.capture(row, sighting.evidence.as_ref(), now.clock);
         match next {
             Some(step) => self.enter(fingerprint, step, rollout, now.clock),
             None if tell => self.tell_count(fingerprint, now.clock),
@@ -441,11 +463,13 @@ impl Grouper {
                     event.head = head.clone();
                     EventWrite::Open(event)
                 }
-                None if touch.hit && !stepped => EventWrite::Hit(head.clone()),
+                None if touch.hit && !stepped && !touch.whole => EventWrite::Hit(head.clone()),
                 None if touch.hit => EventWrite::Update(head.clone()),
                 None => EventWrite::Unhit(head.clone()),
             });
         }
+        (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
+        changes.evidence = self.captured.take();
         changes.watches = self.absences.take_writes();
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes

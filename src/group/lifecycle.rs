@@ -10,6 +10,7 @@
 //! | quiet | firing, `resumed` | | resolved, `stayed_quiet` |
 //! | resolved | firing, `reappeared` | pending, `reappeared` | |
 //!
+//! Besides, an event whose template group becomes a part of another one is resolved, `merged`, and hands its state on (`merging.rs`).
 //! Events of rules that wait for lines are told by the absence of these, and have no deadline:
 //!
 //! | | line absent | absent, but its source is blind | line seen again | rule waits no more |

@@ -3,25 +3,27 @@
 //! Comes in: the hits of a batch. Goes out: [`Changes`](crate::model::Changes), which one commit writes.
 //!
 //! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
-//! what varies ([`mask`](mask())) or, of a stack trace, takes what does not (`trace`), hashes that to a
-//! [`Fingerprint`](crate::model::Fingerprint) and folds the hits of the batch by it. The [`Grouper`] runs in the commit loop, alone: it keeps
-//! counts, windows and states, and knows what the feed has told. When an event is over and whether its coming back is noise says
+//! what varies ([`mask`](mask())) or, of a stack trace, takes what does not (`trace`), and folds the hits of the batch by a hash of that. The
+//! [`Grouper`] runs in the commit loop, alone: it puts what was masked into its template group, which makes the
+//! [`Fingerprint`](crate::model::Fingerprint), keeps counts, windows and states, and knows what the feed has told. When an event is over and whether its coming back is noise says
 //! `lifecycle.rs`; both need nothing but the event's own past.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
-//! events. How hits are cut into batches and commits changes no count and no state.
+//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile. No event
+//! changes its fingerprint; where template groups merge, those of the younger one go into those of the older one (`merging.rs`).
 //! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
-//! Fingerprints do not rest on mined templates: two lines that differ in a word are two events. [`TemplateMiner`] finds the groups of lines
-//! that one statement of a program wrote; `scan --group` shows them.
+//! [`TemplateMiner`] finds the groups of all lines, with and without a hit, that one statement of a program wrote; `scan --group` shows them.
 //!
-//! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push.
+//! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push. [`Captures`] take the lines around a
+//! hit.
 
 mod absence;
 mod birth;
 mod config;
 mod crowd;
+mod evidence;
 mod exchange;
 mod fingerprint;
 mod grouper;
@@ -43,6 +45,7 @@ mod window;
 pub use absence::{AbsentRule, Beat};
 pub use config::{AbsenceConfig, GroupConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
+pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper, Judged};
@@ -54,6 +57,6 @@ pub use shown::shown_name;
 pub use sight::{SightContext, SightScratch, Sighting, Sightings, identity_of, message_of, sight, subject_of, template_of};
 pub use storm::StormGuard;
 pub use tails::{Tail, TailLine, Tails};
-pub use template::{GroupId, RestoreError, TemplateConfig, TemplateMiner};
+pub use template::{GroupId, Merging, RestoreError, TEMPLATE_VERSION, TemplateConfig, TemplateMiner};
 pub use trace::TraceConfig;
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

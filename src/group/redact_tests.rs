@@ -1,6 +1,11 @@
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::group::redact_lines;
+use crate::model::Egress;
 
 const PEM: &str = "-----BEGIN RSA PRIVATE KEY-----";
 
@@ -141,6 +146,43 @@ fn hostile_text_takes_linear_time() {
     }
 }
 
+/// Lines as programs write them: those of the labelled sets where they are beside the project, and those of the examples.
+fn real_lines() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("examples"), root.join("tests/corpus")];
+    let labelled =
+        ["../shared/data/loghub", "../../shared/data/loghub"].map(|place| root.join(place)).into_iter().find(|place| place.exists());
+    match labelled {
+        Some(folder) => folders.push(folder),
+        None => eprintln!("the labelled sets are not here: the lines of the project alone are looked at"),
+    }
+    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
+    let lines = files
+        .filter_map(|file| fs::read(file).ok())
+        .flat_map(|text| String::from_utf8_lossy(&text).lines().map(str::to_owned).collect::<Vec<_>>());
+    lines.collect()
+}
+
+#[test]
+fn twice_is_once_for_the_lines_of_real_programs() {
+    let lines = real_lines();
+    assert!(lines.len() > 20, "there are lines");
+    let egress = Egress { ip: true, uuid: true, email: true, hex: true, max_length: Some(120) };
+    for line in &lines {
+        let once = redact(line);
+        assert_eq!(redact(&once), once, "{line}");
+        let hidden = egress.hide(&once);
+        assert_eq!(egress.hide(&hidden), hidden, "{line}");
+    }
+    for lines in lines.chunks(11) {
+        let mut once = lines.to_vec();
+        redact_lines(&mut once);
+        let mut twice = once.clone();
+        redact_lines(&mut twice);
+        assert_eq!(twice, once);
+    }
+}
+
 fn piece() -> impl Strategy<Value = String> {
     let known = [
         "password",
@@ -205,5 +247,8 @@ proptest! {
         let text = pieces.concat();
         let once = redact(&text);
         prop_assert_eq!(redact(&once), once.as_ref());
+        let egress = Egress { ip: true, uuid: true, email: true, hex: true, max_length: Some(60) };
+        let hidden = egress.hide(&once);
+        prop_assert_eq!(egress.hide(&hidden), hidden.as_ref());
     }
 }

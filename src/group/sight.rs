@@ -9,13 +9,15 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, TenantId, Timestamp, WindowKey, kubernetes_of, message, stack_of,
+    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
+    kubernetes_of, message, stack_of,
 };
 use crate::rules::{Rule, RuleSet};
 
 use super::absence::Beat;
 use super::config::GroupConfig;
-use super::fingerprint::{Counting, Identity, Place};
+use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
+use super::fingerprint::{Counting, Identity, Place, regrouped};
 use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
 use super::redact::{may_hold_a_secret, redact};
@@ -48,6 +50,8 @@ pub struct SightContext<'a> {
     pub storm: &'a StormGuard,
     /// The state names of the rule set that the hits are of.
     pub names: &'a StateNames,
+    /// What captures the lines around hits; `None` where nobody reads them.
+    pub captures: Option<&'a Captures>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -65,6 +69,8 @@ pub struct Sighting {
     pub stream: Arc<Stream>,
     /// What the template is.
     pub identity: Identity,
+    /// Of which group it is. For lines that of this text alone, until [`Grouper::resolve`](super::Grouper::resolve) knows better.
+    pub group: TemplateGroup,
     /// The masked line, or the parts of a trace that are always the same; without secrets.
     pub template: Arc<str>,
     /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
@@ -79,6 +85,8 @@ pub struct Sighting {
     pub buckets: Vec<(i64, u64)>,
     /// Taken in a storm: hits were spread over the fingerprints of the rule and stream by sampling, only their sum is exact.
     pub sampled: bool,
+    /// The first hit with the lines around it, where it was captured.
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 /// What one batch tells the [`super::Grouper`].
@@ -125,6 +133,17 @@ pub struct SightScratch {
     by_subject: Map<(u32, u128), u32>,
     template: String,
     buffer: Vec<u8>,
+    /// Captures of this batch that want the next lines of their stream.
+    waiting: Vec<(StreamId, RawCapture)>,
+    /// Captures of this batch.
+    captures: usize,
+}
+
+impl SightScratch {
+    /// The captures of the last batch that want the next lines of their streams, for [`Tails::update`](super::Tails::update).
+    pub fn take_waiting(&mut self) -> Vec<(StreamId, RawCapture)> {
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 /// One rule in one stream of the batch.
@@ -180,6 +199,7 @@ pub fn sight(
     };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
+    batch.scratch.captures = 0;
     let mut slot = None;
     for hit in hits {
         let line = &block.lines()[hit.line as usize];
@@ -188,9 +208,20 @@ pub fn sight(
             _ => batch.slot(hit.rule, line.stream),
         };
         slot = Some((hit.rule, line.stream, at));
-        batch.hit(at, line);
+        batch.hit(at, line, hit.line as usize);
     }
     batch.finish()
+}
+
+impl Sighting {
+    /// Puts the hits into another group. With `by_template`, their rule counts each group by itself.
+    pub(super) fn regroup(&mut self, group: TemplateGroup, by_template: bool) {
+        if by_template {
+            self.window_key = WindowKey(regrouped(self.window_key.0, self.group, group));
+        }
+        self.fingerprint = self.place.fingerprint(group);
+        self.group = group;
+    }
 }
 
 impl Sightings {
@@ -270,16 +301,16 @@ impl Batch<'_> {
         }
     }
 
-    fn hit(&mut self, slot: u32, line: &Line) {
+    fn hit(&mut self, slot: u32, line: &Line, place: usize) {
         let text = self.block.text(line);
         if self.scratch.slots[slot as usize].waits {
             return self.beat(slot, line);
         }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
-            Choice::Calm => (self.fingerprint(slot, text), false),
+            Choice::Calm => (self.fingerprint(slot, text, place), false),
             Choice::Sample(shape) => {
-                let sighting = self.fingerprint(slot, text);
+                let sighting = self.fingerprint(slot, text, place);
                 self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
                 (sighting, true)
             }
@@ -318,7 +349,7 @@ impl Batch<'_> {
     }
 
     /// The sighting that a line belongs to; a new one if need be.
-    fn fingerprint(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+    fn fingerprint(&mut self, slot_index: u32, text: &[u8], place: usize) -> u32 {
         let source_index = self.source(slot_index, text);
         let subject = subject_of(text, self.context.config);
         let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
@@ -331,6 +362,7 @@ impl Batch<'_> {
         let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
+        let known = list.len();
         let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
             list.push(Sighting {
                 fingerprint,
@@ -339,6 +371,7 @@ impl Batch<'_> {
                 window_key,
                 stream: Arc::clone(&source.stream),
                 identity,
+                group,
                 template: Arc::from(template),
                 message: message_of(&subject, self.context.config.max_message.bytes()),
                 count: 0,
@@ -346,10 +379,34 @@ impl Batch<'_> {
                 last: Timestamp(i64::MIN),
                 buckets: Vec::new(),
                 sampled: false,
+                evidence: None,
             });
             (list.len() - 1) as u32
         });
-        *by_subject.insert(sighting)
+        by_subject.insert(sighting);
+        if self.out.list.len() > known {
+            self.capture(slot_index, sighting, place);
+        }
+        sighting
+    }
+
+    /// Captures the first hit of a new sighting, when it is time to.
+    fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
+        let Some(captures) = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH) else { return };
+        let sighting = &mut self.out.list[sighting as usize];
+        if !captures.is_due(sighting.fingerprint, self.received) {
+            return;
+        }
+        self.scratch.captures += 1;
+        let block = self.block;
+        let text = block.text(&block.lines()[line]);
+        let is_shared = !self.scratch.slots[slot as usize].is_identified && kubernetes_of(text).is_some();
+        let spot = Spot { tenant: &self.out.tenant, block, line, received: self.received, is_shared };
+        let raw = captures.capture(sighting.fingerprint, spot);
+        sighting.evidence = Some(Arc::new(raw.evidence()));
+        if raw.wanted() > 0 {
+            self.scratch.waiting.push((block.stream_of(&block.lines()[line]).id(), raw));
+        }
     }
 
     fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
@@ -436,7 +493,7 @@ pub fn message_of(subject: &[u8], limit: usize) -> Arc<str> {
 }
 
 /// The text without the sequences that colour it on a terminal (`ESC [ ... m`): they may stand between the name of a secret and its value.
-fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
     const ESCAPE: u8 = 0x1b;
     let Some(first) = memchr::memchr(ESCAPE, text) else { return Cow::Borrowed(text) };
     let mut plain = text[..first].to_vec();

@@ -13,12 +13,16 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::model::{Block, Line, StreamId, TenantId, Timestamp};
 
 use super::config::TailConfig;
+use super::evidence::RawCapture;
 
 /// Locks that ingest threads spread over.
 const SHARDS: usize = 16;
 
 /// What a tail takes besides its lines: its place in the table, and the allocator's share.
 const OVERHEAD: usize = 256;
+
+/// Captures that wait for the next lines of one stream. More of one stream show the same lines again.
+const MOST_WAITING: usize = 4;
 
 /// Memory that a tail may hold without need before it is given back.
 const SLACK: usize = 1024;
@@ -58,6 +62,8 @@ struct Shard {
 pub struct Tail {
     text: Vec<u8>,
     lines: Vec<Place>,
+    /// Captures that want the next lines.
+    waiting: Vec<RawCapture>,
 }
 
 /// Where a line stands in the text of its tail.
@@ -83,15 +89,28 @@ impl Tails {
     }
 
     /// Takes the last lines of each stream of a block. To be called once for each block, in the order in which they came.
-    pub fn update(&self, tenant: &TenantId, block: &Block) {
+    ///
+    /// Captures of hits of this block wait with its streams for the lines of the next ones; those that waited already and got some are given
+    /// back. Both are best effort: a tail that goes takes what waits along.
+    pub fn update(&self, tenant: &TenantId, block: &Block, waiting: Vec<(StreamId, RawCapture)>) -> Vec<RawCapture> {
+        let mut amended = Vec::new();
         if self.max_lines == 0 {
-            return;
+            return amended;
         }
         let tenant = tenant_hash(tenant);
         last_lines(block, self.max_lines, |stream, lines| {
             let key = TailKey(tenant, block.streams()[stream as usize].id());
-            self.extend(key, block, lines);
+            self.extend(key, block, stream, lines, &mut amended);
         });
+        for (stream, capture) in waiting {
+            self.wait(TailKey(tenant, stream), capture);
+        }
+        amended
+    }
+
+    /// Bytes of a line that are kept.
+    pub(super) fn max_line(&self) -> usize {
+        self.max_line
     }
 
     /// Looks at the tail of a stream; `None` where there is none. A lock is held meanwhile, so the look should be short.
@@ -105,7 +124,14 @@ impl Tails {
         &self.shards[(key.1.0 ^ key.0 as u64) as usize % SHARDS]
     }
 
-    fn extend(&self, key: TailKey, block: &Block, lines: &mut dyn ExactSizeIterator<Item = &Line>) {
+    fn extend(
+        &self,
+        key: TailKey,
+        block: &Block,
+        stream: u32,
+        lines: &mut dyn ExactSizeIterator<Item = &Line>,
+        amended: &mut Vec<RawCapture>,
+    ) {
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         let Shard { tails, bytes } = &mut *shard;
         if !tails.contains(&key) {
@@ -117,6 +143,9 @@ impl Tails {
         }
         let Some(tail) = tails.get_mut(&key) else { return };
         *bytes -= tail.memory();
+        if !tail.waiting.is_empty() {
+            tail.hand_on(block, stream, amended);
+        }
         tail.make_room(lines.len(), self.max_lines);
         for line in lines {
             let text = block.text(line);
@@ -124,6 +153,23 @@ impl Tails {
         }
         tail.give_back();
         *bytes += tail.memory();
+        self.shrink(tails, bytes);
+    }
+
+    fn wait(&self, key: TailKey, capture: RawCapture) {
+        let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let Shard { tails, bytes } = &mut *shard;
+        let Some(tail) = tails.peek_mut(&key) else { return };
+        *bytes -= tail.memory();
+        if tail.waiting.len() >= MOST_WAITING {
+            tail.waiting.remove(0);
+        }
+        tail.waiting.push(capture);
+        *bytes += tail.memory();
+        self.shrink(tails, bytes);
+    }
+
+    fn shrink(&self, tails: &mut LruCache<TailKey, Tail>, bytes: &mut usize) {
         while *bytes > self.memory
             && let Some((_, gone)) = tails.pop_lru()
         {
@@ -163,8 +209,20 @@ impl Tail {
         }
     }
 
+    /// Gives the first lines of a block to the captures that wait for them. Those that are whole wait no longer.
+    fn hand_on(&mut self, block: &Block, stream: u32, amended: &mut Vec<RawCapture>) {
+        let from = if block.is_by_stream() { block.lines().partition_point(|line| line.stream < stream) } else { 0 };
+        let most = self.waiting.iter().map(RawCapture::wanted).max().unwrap_or(0);
+        for line in block.lines()[from..].iter().filter(|line| line.stream == stream).take(most) {
+            self.waiting.iter_mut().for_each(|capture| capture.take(block.text(line), line.at));
+        }
+        amended.extend(self.waiting.iter().cloned());
+        self.waiting.retain(|capture| capture.wanted() > 0);
+    }
+
     fn memory(&self) -> usize {
-        OVERHEAD + self.text.capacity() + self.lines.capacity() * size_of::<Place>()
+        let waiting: usize = self.waiting.iter().map(RawCapture::memory).sum();
+        waiting + OVERHEAD + self.text.capacity() + self.lines.capacity() * size_of::<Place>()
     }
 }
 

@@ -13,7 +13,7 @@ fn tenant() -> TenantId {
 
 fn push(tails: &Tails, lines: &[(&str, &str)]) {
     let lines: Vec<_> = lines.iter().zip(0..).map(|((name, text), n)| (*name, *text, at(n))).collect();
-    tails.update(&tenant(), &block(&lines, RuleId(0)).0);
+    tails.update(&tenant(), &block(&lines, RuleId(0)).0, Vec::new());
 }
 
 fn tail(tails: &Tails, name: &str) -> Vec<String> {

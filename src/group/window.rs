@@ -75,6 +75,27 @@ impl Window {
         self.bucket_nanos
     }
 
+    /// The same window without hits and without events that wait.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.rule.clone(), self.bucket_nanos)
+    }
+
+    /// Takes the hits of another window of the same rule, and the events that wait for it.
+    pub(super) fn take_in(&mut self, other: Self) {
+        for (bucket, hits) in other.buckets {
+            self.insert(rebucket(bucket, other.bucket_nanos, self.bucket_nanos), hits);
+        }
+        while self.buckets.len() > MAX_BUCKETS {
+            self.buckets.pop_front();
+        }
+        other.pending.into_iter().for_each(|row| self.wait(row));
+    }
+
+    /// Hits in the window that ends with the newest of them.
+    pub(super) fn newest_count(&self, window: Duration) -> u64 {
+        self.buckets.back().map_or(0, |(last, _)| self.count(*last, self.length(window)))
+    }
+
     /// Goes on under another name or with another width: each bucket's hits go where it begins, so that none
     /// comes to lie behind the hits that are next.
     pub(super) fn adapt(&mut self, rule: &RuleName, bucket_nanos: i64) {

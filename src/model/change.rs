@@ -1,6 +1,11 @@
 //! What `group` asks `store` to write.
 
-use super::{ErrorEvent, EventRow, EventState, Fingerprint, Life, Priority, RuleName, Timestamp, TransitionReason, WatchWrite};
+use std::sync::Arc;
+
+use super::{
+    ErrorEvent, EventRow, EventState, EvidenceWrite, Fingerprint, Life, Priority, RuleName, TemplateGroup, Timestamp, TransitionReason,
+    WatchWrite,
+};
 
 /// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +91,17 @@ pub struct WindowState {
     pub pending: Vec<EventRow>,
 }
 
+/// A template group was born.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateBirth {
+    /// Its id, which follows from the key.
+    pub group: TemplateGroup,
+    /// The rule at the workload whose hit it was born of, hashed.
+    pub place: [u8; 16],
+    /// What it was born with. No text: bytes that are in no UTF-8 have a meaning.
+    pub key: Box<[u8]>,
+}
+
 /// Everything that one step of grouping changed. One commit carries it whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
@@ -95,6 +111,14 @@ pub struct Changes {
     pub feed: Vec<FeedWrite>,
     /// New contents of every window that changed.
     pub windows: Vec<WindowState>,
+    /// Template groups in the order of their birth: read back in this order, they give the same groups again.
+    pub births: Vec<TemplateBirth>,
+    /// What is shown of groups from now on, in place of the templates of their events.
+    pub templates: Vec<(TemplateGroup, Arc<str>)>,
+    /// Events that went into others, each with that one.
+    pub merged: Vec<(EventRow, EventRow)>,
+    /// What stood around hits, in the order in which it must be applied, after the events.
+    pub evidence: Vec<EvidenceWrite>,
     /// What is waited for and changed.
     pub watches: Vec<WatchWrite>,
 }
@@ -103,7 +127,15 @@ impl Changes {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.feed.is_empty() && self.windows.is_empty() && self.watches.is_empty()
+        let Self { events, feed, windows, births, templates, merged, evidence, watches } = self;
+        events.is_empty()
+            && feed.is_empty()
+            && windows.is_empty()
+            && births.is_empty()
+            && templates.is_empty()
+            && merged.is_empty()
+            && evidence.is_empty()
+            && watches.is_empty()
     }
 }
 

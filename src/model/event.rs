@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fingerprint, Generation, Labels, Priority, RuleName, TenantId, Timestamp, WindowKey, Workload};
+use super::{Fingerprint, Generation, Labels, Priority, RuleName, TemplateGroup, TenantId, Timestamp, WindowKey, Workload};
 
 /// Place of an event in the store: its row number. Given once by the grouper, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,9 @@ pub enum TransitionReason {
     Resumed,
     /// It was quiet for long enough.
     StayedQuiet,
+    /// Its template group became a part of an older one. A resolved event with this reason went into that of the older group; any other took
+    /// over the hits of such events, and with them their state.
+    Merged,
     /// The line that its rule waits for did not come in time.
     Absent,
     /// The line that its rule waits for was seen again.
@@ -79,7 +82,9 @@ pub struct ErrorEvent {
     pub workload: Workload,
     /// Labels of the stream of the first hit, secrets redacted, cut to limits.
     pub labels: Labels,
-    /// The line's constant parts, variable parts masked.
+    /// The template group of its lines; `None` where nothing was mined from them.
+    pub group: Option<TemplateGroup>,
+    /// The line's constant parts, variable parts masked: of the first hit, until the group becomes more general.
     pub template: Arc<str>,
     /// Text of the first hit, secrets redacted, cut to a limit.
     pub message: Arc<str>,
@@ -87,6 +92,8 @@ pub struct ErrorEvent {
     pub window_key: WindowKey,
     /// Length of that window.
     pub window: Duration,
+    /// The event that it went into, if it did and that one is still known.
+    pub merged_into: Option<EventId>,
     /// Everything that changes with later hits.
     pub head: super::EventHead,
 }
@@ -161,7 +168,7 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FirstHit,
         Self::ThresholdReached,
         Self::Reappeared,
@@ -169,6 +176,7 @@ impl TransitionReason {
         Self::Quieted,
         Self::Resumed,
         Self::StayedQuiet,
+        Self::Merged,
         Self::Absent,
         Self::SeenAgain,
         Self::SourceDown,
@@ -187,6 +195,7 @@ impl TransitionReason {
             Self::Quieted => "quieted",
             Self::Resumed => "resumed",
             Self::StayedQuiet => "stayed_quiet",
+            Self::Merged => "merged",
             Self::Absent => "absent",
             Self::SeenAgain => "seen_again",
             Self::SourceDown => "source_down",

@@ -8,7 +8,9 @@
 mod absence;
 mod block;
 mod change;
+mod egress;
 mod event;
+mod evidence;
 mod fingerprint;
 mod ids;
 mod labels;
@@ -25,8 +27,10 @@ mod workload;
 
 pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
 pub use block::{Appender, Block, Hit, Line};
-pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, WindowKey, WindowState};
+pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, WindowKey, WindowState};
+pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
+pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use labels::{DuplicateLabel, Labels};

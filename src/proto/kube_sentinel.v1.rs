@@ -109,6 +109,37 @@ pub struct ErrorEvent {
     /// What a person should be told of the last time that the event came to fire from anything but STATE_QUIET. Unspecified before the first.
     #[prost(enumeration = "Notice", tag = "21")]
     pub notice: i32,
+    /// Lines around a hit, the last one that was captured. Told with transitions to STATE_PENDING and STATE_FIRING, where the server has it.
+    #[prost(message, optional, tag = "22")]
+    pub evidence: ::core::option::Option<Evidence>,
+    /// `id` of the event that it went into, with REASON_MERGED in STATE_RESOLVED. Empty for all others.
+    #[prost(string, tag = "23")]
+    pub merged_into: ::prost::alloc::string::String,
+}
+/// A hit with the lines before and after it in its stream, secrets redacted, each cut to a limit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Evidence {
+    /// Event time of the hit.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Lines before it, oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub before: ::prost::alloc::vec::Vec<EvidenceLine>,
+    /// The line of the hit.
+    #[prost(string, tag = "3")]
+    pub hit: ::prost::alloc::string::String,
+    /// Lines after it, oldest first, as far as they had come.
+    #[prost(message, repeated, tag = "4")]
+    pub after: ::prost::alloc::vec::Vec<EvidenceLine>,
+}
+/// One line.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceLine {
+    /// Event time.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "2")]
+    pub line: ::prost::alloc::string::String,
 }
 /// Who logged. Parts that are not known are empty, names are cut at 253 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -278,17 +309,20 @@ pub enum Reason {
     Resumed = 6,
     /// It was quiet for long enough.
     StayedQuiet = 7,
+    /// Its template group became a part of an older one. In STATE_RESOLVED: its hits, and those to come, count in the event `merged_into`. In
+    /// any other state: it took the hits of such events over, and with them their state.
+    Merged = 8,
     /// The line that its rule waits for did not come in time.
-    Absent = 8,
+    Absent = 9,
     /// The line that its rule waits for was seen again.
-    SeenAgain = 9,
+    SeenAgain = 10,
     /// The line that its rule waits for did not come in time, and nobody can say whether it was logged: its source is silent as a whole, or
     /// was since the line was last seen. The event is in STATE_PENDING.
-    SourceDown = 10,
+    SourceDown = 11,
     /// The same, because the newest lines of its source are older than the deadline.
-    SourceLagging = 11,
+    SourceLagging = 12,
     /// The same, because lines of its source were refused or lost since the line was last seen.
-    SourceDropping = 12,
+    SourceDropping = 13,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -305,6 +339,7 @@ impl Reason {
             Self::Quieted => "REASON_QUIETED",
             Self::Resumed => "REASON_RESUMED",
             Self::StayedQuiet => "REASON_STAYED_QUIET",
+            Self::Merged => "REASON_MERGED",
             Self::Absent => "REASON_ABSENT",
             Self::SeenAgain => "REASON_SEEN_AGAIN",
             Self::SourceDown => "REASON_SOURCE_DOWN",
@@ -323,6 +358,7 @@ impl Reason {
             "REASON_QUIETED" => Some(Self::Quieted),
             "REASON_RESUMED" => Some(Self::Resumed),
             "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
+            "REASON_MERGED" => Some(Self::Merged),
             "REASON_ABSENT" => Some(Self::Absent),
             "REASON_SEEN_AGAIN" => Some(Self::SeenAgain),
             "REASON_SOURCE_DOWN" => Some(Self::SourceDown),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{ByteSize, Span};
+use crate::model::{ByteSize, Egress, Span};
 
 /// Loki's push protocol, on the port that Loki has.
 const INGEST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
@@ -56,6 +56,8 @@ pub struct ServeConfig {
     pub api: ListenerConfig,
     /// Who may do what, on every listener.
     pub auth: AuthConfig,
+    /// What readers do not see of events. A key may have its own.
+    pub redact: RedactConfig,
     /// The stream of events over gRPC.
     pub feed: FeedConfig,
     /// Limits of single requests to the API.
@@ -119,6 +121,35 @@ pub struct KeyConfig {
     /// The key from the environment, written `${NAME}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
+    /// What the holder of the key does not see of events. Absent: as `serve.redact` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redact: Option<RedactConfig>,
+}
+
+/// What a reader does not see of events: of their messages, templates, labels, names and lines of evidence. Secrets are not among it, because
+/// they are not stored. Filters and searches look at what is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedactConfig {
+    /// What is hidden: `ip`, `uuid`, `email`, `hex`.
+    pub hide: Vec<Hidden>,
+    /// Longest text in bytes; what is over it is cut. Absent: as long as it is stored. At least 16 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<ByteSize>,
+}
+
+/// What can be hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Hidden {
+    /// Addresses of IPv4 and IPv6 become `<ip>`.
+    Ip,
+    /// UUIDs become `<uuid>`.
+    Uuid,
+    /// E-mail addresses become `<email>`.
+    Email,
+    /// 32 hex digits and more become `<hex:N>`.
+    Hex,
 }
 
 /// What a key allows.
@@ -164,6 +195,7 @@ impl Default for ServeConfig {
             ingest: ListenerConfig { address: Some(INGEST_ADDRESS), ..ListenerConfig::default() },
             api: ListenerConfig { address: Some(API_ADDRESS), ..ListenerConfig::default() },
             auth: AuthConfig::default(),
+            redact: RedactConfig::default(),
             feed: FeedConfig::default(),
             requests: RequestConfig::default(),
             drain_delay: None,
@@ -189,6 +221,21 @@ impl ServeConfig {
     pub fn drain_delay(&self) -> Span {
         let private = [self.ingest_address(), self.api_address()].iter().all(|address| address.ip().to_canonical().is_loopback());
         self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
+    }
+}
+
+impl RedactConfig {
+    /// What that comes to.
+    #[must_use]
+    pub fn egress(&self) -> Egress {
+        let hides = |what| self.hide.contains(&what);
+        Egress {
+            ip: hides(Hidden::Ip),
+            uuid: hides(Hidden::Uuid),
+            email: hides(Hidden::Email),
+            hex: hides(Hidden::Hex),
+            max_length: self.max_length.map(ByteSize::bytes),
+        }
     }
 }
 

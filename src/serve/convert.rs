@@ -1,6 +1,8 @@
 //! From `model` to protobuf, and what protobuf says in the words of JSON.
 
-use crate::model::{self, ErrorEvent, EventState, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{
+    self, ErrorEvent, EventState, Evidence, EvidenceLine, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason,
+};
 use crate::proto::v1;
 
 /// Metadata of `OUT_OF_RANGE`: the oldest place in the feed that is kept.
@@ -38,6 +40,22 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         flap_count: head.life.flap_count(),
         flapping: head.life.flapping,
         notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
+        merged_into: event.merged_into.map_or_else(String::new, |id| id.to_string()),
+        evidence: None,
+    }
+}
+
+/// The lines around a hit.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> v1::Evidence {
+    let lines = |lines: &[EvidenceLine]| {
+        lines.iter().map(|line| v1::EvidenceLine { at: Some(timestamp(line.at)), line: line.line.to_string() }).collect()
+    };
+    v1::Evidence {
+        at: Some(timestamp(evidence.at)),
+        before: lines(&evidence.before),
+        hit: evidence.hit.to_string(),
+        after: lines(&evidence.after),
     }
 }
 
@@ -111,6 +129,7 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::Quieted => v1::Reason::Quieted,
         TransitionReason::Resumed => v1::Reason::Resumed,
         TransitionReason::StayedQuiet => v1::Reason::StayedQuiet,
+        TransitionReason::Merged => v1::Reason::Merged,
         TransitionReason::Absent => v1::Reason::Absent,
         TransitionReason::SeenAgain => v1::Reason::SeenAgain,
         TransitionReason::SourceDown => v1::Reason::SourceDown,
@@ -176,6 +195,7 @@ mod tests {
             (v1::Kind::Transition, EventState::Quiet, TransitionReason::Quieted, "error.quiet"),
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Resumed, "error.resumed"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::StayedQuiet, "error.resolved"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::Merged, "error.resolved"),
             (v1::Kind::Transition, EventState::Pending, TransitionReason::SourceDown, "error.pending"),
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Absent, "error.detected"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::SeenAgain, "error.resolved"),

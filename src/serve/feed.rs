@@ -19,12 +19,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
+use super::auth::Receiver;
 use super::config::FeedConfig;
 use super::convert::{self, INSTANCE, LAST_SEQ, OLDEST_SEQ};
 use super::metrics::ServeMetrics;
 use super::reader::Reader;
 use crate::flow::Shutdown;
-use crate::model::{EventState, Priority, Seq};
+use crate::model::{Egress, EventState, FeedKind, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
 use crate::store::{FeedEntry, FeedError, Store};
@@ -80,6 +81,8 @@ struct Filter {
     namespaces: HashSet<String>,
     min_priority: Option<Priority>,
     include_pending: bool,
+    /// What the subscriber is not to see. It filters by what is stored.
+    egress: Egress,
 }
 
 /// A place among the subscribers.
@@ -114,8 +117,11 @@ impl Events for Feed {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<EventUpdate, Status>> + Send>>;
 
     async fn subscribe(&self, request: tonic::Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        // The guard in front of every request says it.
+        let receiver = request.extensions().get::<Receiver>().copied();
+        let Receiver(egress) = receiver.ok_or_else(|| Status::internal("nobody said what this subscriber may see"))?;
         let request = request.into_inner();
-        let filter = Filter::read(&request)?;
+        let filter = Filter::read(&request, egress)?;
         let store = self.reader.store();
         check_instance(&request.instance, store)?;
         let permit = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
@@ -187,7 +193,8 @@ impl Subscription {
         let (last, page) = read(&self.reader, move |store| {
             let entries = store.feed_after(after, PAGE)?;
             let last = entries.last().map(|entry| entry.seq);
-            Ok((last, entries.iter().filter(|entry| filter.passes(entry)).map(update).collect()))
+            let updates = entries.into_iter().filter(|entry| filter.passes(entry)).map(|entry| update(store, entry, &filter.egress));
+            Ok((last, updates.collect::<Result<_, FeedError>>()?))
         })
         .await?;
         self.page = page;
@@ -197,7 +204,7 @@ impl Subscription {
 }
 
 impl Filter {
-    fn read(request: &SubscribeRequest) -> Result<Self, Status> {
+    fn read(request: &SubscribeRequest, egress: Egress) -> Result<Self, Status> {
         let list = |name: &str, list: &[String]| {
             if list.len() > MAX_LIST {
                 return Err(Status::invalid_argument(format!("{name} has {} entries, and may have {MAX_LIST}", list.len())));
@@ -215,6 +222,7 @@ impl Filter {
             namespaces: list("namespaces", &request.namespaces)?,
             min_priority,
             include_pending: request.include_pending,
+            egress,
         })
     }
 
@@ -267,14 +275,26 @@ fn instance(store: &Store) -> String {
     format!("{:032x}", store.instance())
 }
 
-fn update(entry: &FeedEntry) -> EventUpdate {
-    EventUpdate {
+fn update(store: &Store, mut entry: FeedEntry, egress: &Egress) -> Result<EventUpdate, FeedError> {
+    let evidence = if tells_evidence(&entry) { store.evidence(entry.event.row)?.into_newest() } else { None };
+    egress.hide_event(&mut entry.event);
+    let mut event = convert::event(&entry.event);
+    event.evidence = evidence.map(|mut evidence| {
+        egress.hide_evidence(&mut evidence);
+        convert::evidence(&evidence)
+    });
+    Ok(EventUpdate {
         seq: entry.seq.0,
         kind: convert::kind(entry.kind).into(),
         at: Some(convert::timestamp(entry.at)),
-        event: Some(convert::event(&entry.event)),
+        event: Some(event),
         instance: String::new(),
-    }
+    })
+}
+
+/// An event that begins or comes back is told with the lines around it, others were.
+fn tells_evidence(entry: &FeedEntry) -> bool {
+    entry.kind == FeedKind::Transition && matches!(entry.event.head.state, EventState::Pending | EventState::Firing)
 }
 
 fn progress(seq: Seq, store: &Store) -> EventUpdate {

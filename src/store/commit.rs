@@ -12,7 +12,7 @@ use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
-use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, feed, requests, rules, watches, windows};
+use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, requests, rules, templates, watches, windows};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
 /// log soon writes over itself instead of growing. What this gains was not measured by itself.
@@ -57,8 +57,8 @@ impl Commit {
 }
 
 const OPEN: &str = "INSERT INTO events (row, fingerprint, id, tenant, cluster, rule, generation, namespace, workload, pod, container, \
-     node, provenance, labels, template, message, window_key, window_nanos) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     node, provenance, labels, template, message, window_key, window_nanos, template_group) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 const OPEN_HEAD: &str = "INSERT INTO heads (row, state, reason, priority, count, first_seen, last_seen, window_count, sampled, \
      published_count, published_at, written_at, due_at, outbreaks, outbreak_1, outbreak_2, outbreak_3, flapping, notice) \
@@ -183,11 +183,14 @@ struct Written {
 fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Written> {
     let changes = &commit.changes;
     let opened = write_events(connection, &changes.events, now)?;
+    evidence::put(connection, &changes.evidence)?;
     feed::put(connection, &changes.feed)?;
     windows::put(connection, &changes.windows, now)?;
     watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
-    let mut rows = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.watches.len() + commit.requests.len();
+    let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
+    let events = changes.events.len() + changes.feed.len() + changes.evidence.len();
+    let mut rows = learned + events + changes.windows.len() + changes.watches.len() + commit.requests.len();
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }
@@ -243,6 +246,7 @@ fn write_texts(statement: &mut rusqlite::Statement<'_>, event: &ErrorEvent) -> R
         &*event.message,
         event.window_key.0,
         nanos(event.window),
+        event.group.map(|group| group.0),
     ])?;
     Ok(())
 }

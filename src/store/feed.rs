@@ -17,7 +17,8 @@ pub struct FeedEntry {
     pub kind: FeedKind,
     /// Clock time of the change.
     pub at: Timestamp,
-    /// The event as it was after the commit that the entry belongs to. Only its rule's name is the present one, if it was renamed since.
+    /// The event as it was after the commit that the entry belongs to. Only its rule's name, its template and where
+    /// it went are the present ones, if its rule was renamed or its template group changed since.
     pub event: ErrorEvent,
 }
 

@@ -21,12 +21,14 @@
 //! | Table | One row is | Written |
 //! |---|---|---|
 //! | `meta` | a fact about the database: `instance`, `digest_seed`; `healthy_nanos`, the healthy clock | once; the clock every few seconds |
-//! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth |
+//! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth; `merged_into` when it goes into another |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
 //! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
+//! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `watches` | a line that a rule waits for: when it was seen, how far the wait is | when one is new, absent, held or seen again; else once in a tenth of its span |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
+//! | `template_groups` | a template group: what it was born with, and what is shown of it | at its birth, and when it becomes more general |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
 //!
 //! An event is in two tables, so that an update writes 80 bytes and not the texts again: a page of the log then carries some fifty events.
@@ -54,6 +56,7 @@ mod commit;
 mod config;
 mod error;
 mod events;
+mod evidence;
 mod feed;
 mod lookup;
 mod metrics;
@@ -64,6 +67,7 @@ mod retention;
 mod row;
 mod rules;
 mod schema;
+mod templates;
 mod watches;
 mod windows;
 
@@ -83,6 +87,7 @@ pub use commit::{Commit, Writer};
 pub use config::StoreConfig;
 pub use error::{Failure, StoreError};
 pub use events::{EventFilter, EventPage, OTHER_NAMESPACE, Page, Stats};
+pub use evidence::KeptEvidence;
 pub use feed::{FeedEntry, FeedError};
 pub use metrics::Metrics;
 pub use retention::Removed;

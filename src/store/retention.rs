@@ -2,7 +2,7 @@
 //!
 //! | What | By number | By age |
 //! |---|---|---|
-//! | events | over `max_events`, those hit least recently go until a tenth is free | not hit for `max_event_age` |
+//! | events, with their evidence | over `max_events`, those hit least recently go until a tenth is free | not hit for `max_event_age` |
 //! | windows | over `max_windows`, those counted in least recently | not counted in for longer than the longest window |
 //! | request digests | `max_requests`, the oldest go | `request_age` |
 //! | entries of the feed | `max_feed_entries`, the oldest go | `max_feed_age` |
@@ -147,9 +147,11 @@ fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerpr
     let mut last_fed = connection.prepare_cached("DELETE FROM heads WHERE row = ?1 RETURNING last_fed")?;
     let mut fingerprint = connection.prepare_cached("SELECT fingerprint FROM events WHERE row = ?1")?;
     let mut delete = connection.prepare_cached("DELETE FROM events WHERE row = ?1")?;
+    let mut evidence = connection.prepare_cached("DELETE FROM evidence WHERE row = ?1")?;
     let mut wait = connection.prepare_cached("UPDATE events SET gone = ?2 WHERE row = ?1")?;
     for row in &rows {
         fingerprints.push(Fingerprint(fingerprint.query_row([row], |found| found.get(0))?));
+        evidence.execute([row])?;
         let last_fed: i64 = last_fed.query_row([row], |found| found.get(0))?;
         if last_fed == 0 {
             delete.execute([row])?

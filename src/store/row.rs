@@ -9,7 +9,7 @@ use rusqlite::{Result, Row};
 
 use crate::model::{
     ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, Labels, Life, Notice, Priority, Provenance,
-    RuleName, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
+    RuleName, TemplateGroup, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
 };
 
 /// The columns that [`head`] reads, for a table or alias with the columns of `heads` or `feed`.
@@ -59,7 +59,9 @@ macro_rules! event_columns {
     ($t:literal) => {
         concat!(
             "e.row, e.fingerprint, e.id, e.tenant, e.cluster, e.rule, e.generation, e.namespace, e.workload, e.pod, e.container, e.node, \
-             e.provenance, e.labels, e.template, e.message, e.window_key, e.window_nanos, ",
+             e.provenance, e.labels, \
+             ifnull((SELECT g.template FROM template_groups g WHERE g.id = e.template_group), e.template), e.message, e.window_key, \
+             e.window_nanos, e.template_group, (SELECT whole.id FROM events whole WHERE whole.row = e.merged_into), ",
             crate::store::row::head_columns!($t)
         )
     };
@@ -151,7 +153,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
         tenant: TenantId::parse(row.get_ref(at + 3)?.as_str()?).map_err(|error| wrong(at + 3, error.to_string()))?,
         cluster: row.get::<_, Arc<str>>(at + 4)?,
         rule: rule_name(row, at + 5)?,
-        priority: priority(row, at + 20)?,
+        priority: priority(row, at + 22)?,
         generation: Generation(unsigned(row, at + 6)?),
         workload: Workload {
             namespace: row.get(at + 7)?,
@@ -166,7 +168,9 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
         message: row.get::<_, Arc<str>>(at + 15)?,
         window_key: WindowKey(row.get(at + 16)?),
         window: duration(row, at + 17)?,
-        head: head(row, at + 18, place, fingerprint)?,
+        group: row.get::<_, Option<[u8; 16]>>(at + 18)?.map(TemplateGroup),
+        merged_into: row.get::<_, Option<[u8; 16]>>(at + 19)?.map(|id| EventId(u128::from_be_bytes(id))),
+        head: head(row, at + 20, place, fingerprint)?,
     })
 }
 

@@ -12,7 +12,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_gone_rules.sql"),
     include_str!("migrations/0003_origins.sql"),
     include_str!("migrations/0004_lifecycle.sql"),
-    include_str!("migrations/0005_watches.sql"),
+    include_str!("migrations/0005_evidence.sql"),
+    include_str!("migrations/0006_templates.sql"),
+    include_str!("migrations/0007_watches.sql"),
 ];
 
 /// "kSnt", set by the first migration.

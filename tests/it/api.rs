@@ -44,6 +44,7 @@ fn with_keys() -> ServeConfig {
         role,
         key_file: None,
         key: Some(Secret::new(format!("{name}-0123456789abcdef"))),
+        redact: None,
     };
     let mut config = ServeConfig::default();
     config.auth.keys = vec![key("agent", Role::Sender), key("grafana", Role::Reader), key("ops", Role::Operator)];

@@ -36,7 +36,7 @@ fn with_keys_everything_but_the_probes_needs_one_of_the_right_role_also_on_loopb
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(folder.path());
     config.serve.auth.keys = [("agent", Role::Sender), ("grafana", Role::Reader), ("admin", Role::Operator)]
-        .map(|(name, role)| KeyConfig { name: name.to_owned(), role, key_file: None, key: Some(Secret::new(key(name))) })
+        .map(|(name, role)| KeyConfig { name: name.to_owned(), role, key_file: None, key: Some(Secret::new(key(name))), redact: None })
         .into();
     let program = Program::start(config);
     let cases = [

@@ -206,18 +206,27 @@ fn values_with_which_nothing_works_are_refused_with_the_least_that_does() {
 }
 
 #[test]
-fn tails_that_others_would_wait_for_are_refused() {
-    for (tails, said) in [("{max_lines: 1001}", "write 1000 or less"), ("{max_line: 65KiB}", "write 64KiB or less")] {
-        let err = written(&format!("group:\n  tails: {tails}\n")).check().err;
+fn tails_and_evidence_that_others_would_wait_for_are_refused() {
+    let cases = [
+        ("tails: {max_lines: 1001}", "write 1000 or less"),
+        ("tails: {max_line: 65KiB}", "write 64KiB or less"),
+        ("evidence: {before: 51}", "write 50 or less"),
+        ("evidence: {after: 51}", "write 50 or less"),
+        ("evidence: {max_line: 63B}", "write 64B or more"),
+    ];
+    let err = written("serve:\n  redact: {max_length: 15B}\n").check().err;
+    assert!(err.contains("write 16B or more") && err.contains("config.yaml:2:"), "{err}");
+    for (group, said) in cases {
+        let err = written(&format!("group:\n  {group}\n")).check().err;
         assert!(err.contains(said) && err.contains("config.yaml:2:"), "{err}");
     }
 }
 
 #[test]
 fn settings_that_make_events_too_large_for_subscribers_are_refused() {
-    for group in ["{max_message: 3MiB}", "{max_labels: 1000}", "{max_label_value: 1MiB}"] {
+    for group in ["{max_message: 3MiB}", "{max_labels: 1000}", "{max_label_value: 1MiB}", "{evidence: {max_line: 1MiB}}"] {
         let said = written(&format!("group: {group}\n")).check().err;
-        assert!(said.contains("group.max_message and group.max_labels") && said.contains("to 2MiB together"), "{said}");
+        assert!(said.contains("group.max_message, group.max_labels") && said.contains("to 2MiB together"), "{said}");
     }
 }
 

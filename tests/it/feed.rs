@@ -138,7 +138,9 @@ async fn an_event_arrives_with_all_its_members() {
         generation: 1,
         flap_count: 2,
         flapping: true,
+        merged_into: String::new(),
         notice: v1::Notice::SendResurfaced.into(),
+        evidence: None,
     };
     assert_eq!(update.event, Some(expected));
     assert_eq!(update.at, Some(prost_types::Timestamp { seconds: 1_767_225_601, nanos: 0 }));
@@ -250,7 +252,7 @@ async fn a_shutdown_ends_every_stream_with_unavailable() {
 async fn a_subscriber_needs_the_key_of_a_reader() {
     let key = |name: &str, role| {
         let key = Some(Secret::new(format!("{name}-0123456789abcdef")));
-        KeyConfig { name: name.to_owned(), role, key_file: None, key }
+        KeyConfig { name: name.to_owned(), role, key_file: None, key, redact: None }
     };
     let mut config = ServeConfig::default();
     config.auth.keys = vec![key("agent", Role::Sender), key("reader", Role::Reader)];

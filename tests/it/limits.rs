@@ -59,7 +59,7 @@ fn word(n: usize) -> String {
 
 /// Pushes lines of one pod that are all unlike.
 fn chatter(client: &Client, lines: std::ops::Range<usize>) {
-    let lines: Vec<String> = lines.map(|n| format!("panic: runtime error: {}", word(n))).collect();
+    let lines: Vec<String> = lines.map(|n| format!("panic: {}", word(n))).collect();
     for lines in lines.chunks(100) {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         assert_eq!(client.push(&push_body(&[("namespace", "shop"), ("pod", "chatty-0")], now(), &lines)), 204);

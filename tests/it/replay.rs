@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kube_sentinel::flow::Clock;
+use kube_sentinel::model::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -185,6 +186,48 @@ fn files_of_all_forms_are_merged_by_time_and_tell_who_logged() {
     assert_eq!(turned.out, done.out);
 }
 
+/// A log whose chunks end anywhere: lines with hits, near misses, lines in parts, of several lines, without times, out of order and broken.
+fn wild(cri: bool) -> String {
+    let mut log = String::new();
+    let mut state: u64 = 7;
+    for n in 0..30_000_i64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let dice = state >> 33;
+        let at = Timestamp::from_parts(1_763_632_800 + n / 3 - if dice.is_multiple_of(97) { 400 } else { 0 }, 0);
+        let text = match dice % 50 {
+            0 => "slow disk",
+            1 => "panic: of one kind",
+            2 => "panic without a colon, SLOW DISK",
+            _ => "an ordinary line that says nothing of any interest to anybody",
+        };
+        log += &match (cri, dice % 11) {
+            (true, 0) => format!("{at} stderr P {}\n{at} stderr F {}\n", &text[..4], &text[4..]),
+            (true, 1) => format!("{text}\n"),
+            (true, _) => format!("{at} stdout F {text}\r\n"),
+            (false, 0..4) => format!("  {text}\n"),
+            (false, 4) => "\n".to_owned(),
+            (false, _) => format!("{at} INFO {text} {}\n", "x".repeat(dice as usize % 60)),
+        };
+    }
+    log
+}
+
+#[test]
+fn what_a_replay_finds_is_what_the_definition_of_right_finds() {
+    let place = Place::new(IN_FORCE);
+    let naive = place.file("naive.yaml", "detect: {engine: naive}\n");
+    for cri in [false, true] {
+        let report = place.report(&wild(cri), &[]);
+        assert!(rule(&report, "slow")["replayed"]["hits"].as_u64() > Some(300), "{cri}");
+        assert_eq!(place.report(&wild(cri), &["--config", text(&naive)]), report, "{cri}");
+        // In reads of any size.
+        let rules = place.0.path().join("in_force.yaml");
+        let compared = ["replay", "--rules", text(&rules), "--baseline", text(&rules), "--format", "json", "-"];
+        let piped: Value = serde_json::from_str(&run_with_input(&compared, wild(cri).as_bytes()).out).expect("one JSON object");
+        assert_eq!((&piped["rules"], &piped["out_of_order"]), (&report["rules"], &report["out_of_order"]), "{cri}");
+    }
+}
+
 #[test]
 fn only_lines_of_the_time_that_is_asked_for_count() {
     let place = Place::new(IN_FORCE);
@@ -213,18 +256,16 @@ fn what_cannot_be_replayed_is_named_and_the_rest_is_replayed() {
     let place = Place::new(IN_FORCE);
     place.file("log", &log(&[(0, "panic: x")]));
     place.file("timeless", "panic: when?\n");
-    place.file("packed", "\u{1f}\u{8b}");
+    let packed = zstd::encode_all(log(&[(1, "panic: packed")]).as_bytes(), 1).expect("memory");
+    fs::write(place.0.path().join("log.zst"), packed).expect("written");
     fs::write(place.0.path().join("packed"), b"\x1f\x8b\x08\x00 some bytes\n").expect("written");
     place.file("empty", "");
-    let done = place.run(&["@log", "@timeless", "@packed", "@missing", "@empty"]);
+    let done = place.run(&["@log", "@log.zst", "@timeless", "@packed", "@missing", "@empty"]);
     assert_eq!(done.code, Some(1));
-    assert!(done.out.contains("1 line of 2 files, ") && done.out.contains("1 the same"), "{}", done.out);
-    for said in [
-        "timeless: no line at its beginning tells when it was written",
-        "packed: is compressed with gzip: decompress it first, such as `gzip -dc FILE | kube-sentinel replay -`",
-        "missing: No such file or directory",
-        "3 problems",
-    ] {
+    assert!(done.out.contains("2 lines of 3 files, ") && done.out.contains("2 the same"), "{}", done.out);
+    for said in
+        ["timeless: no line at its beginning tells when it was written", "packed: ", "missing: No such file or directory", "3 problems"]
+    {
         assert!(done.err.contains(said), "{said}\n{}", done.err);
     }
 }
@@ -297,4 +338,16 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     );
     let shown = run(&args.map(|arg| if arg == "json" { "text" } else { arg }));
     assert!(shown.out.contains("DID FIRE") && shown.out.contains("whose feed has all of that time"), "{}", shown.out);
+    // Without the file, what the store keeps of the lines is replayed.
+    let args = ["replay", "--config", text(&config), "--data", text(&data), "--rules", text(&new), "--store"];
+    let done = run(&[&args[..], &["--format", "json"]].concat());
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
+    assert_eq!((&report["lower_bound"], &report["files"]), (&json!(true), &json!(0)));
+    assert_eq!((&report["different"], &report["same"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(rule(&report, "slow")["baseline"]["hits"], 1, "events below their threshold are kept, too");
+    assert_eq!(report["in_force"]["rules"][0]["outbreaks"], 2);
+    let shown = run(&args);
+    assert!(shown.out.contains("3 lines of the store, ") && shown.out.contains("A LOWER BOUND: "), "{}", shown.out);
+    let nothing = run(&[&args[..], &["--until", "2020-01-01T00:00:00Z"]].concat());
+    assert!(nothing.code == Some(0) && nothing.out.contains("no line of the store lies in that time"), "{}", nothing.out);
 }

@@ -89,7 +89,7 @@ pub(crate) async fn serve_with_store(config: ServeConfig, store_config: &StoreCo
     let keys = Keys::load(&config.auth.keys).expect("valid keys");
     let address = "127.0.0.1:0".parse().expect("an address");
     let policy = Policy::of("serve.api", address, !keys.is_empty(), config.api.allow_unauthenticated).expect("loopback");
-    let guard = Guard::new("api", policy, keys, auth::api_need, metrics.clone());
+    let guard = Guard::new("api", policy, (keys, config.redact.egress()), auth::api_need, metrics.clone());
     let tls = config.api.tls.as_ref().map(|files| Tls::load(files).expect("a certificate"));
     let listener = Listener::bind("api", address, &config.api, tls, &metrics).await.expect("a free port");
     let address = listener.addr();
@@ -142,6 +142,8 @@ fn event(row: i64, at: Timestamp, draft: Draft) -> ErrorEvent {
         generation: Generation(1),
         workload: Workload::claimed(&labels),
         labels,
+        group: None,
+        merged_into: None,
         template: "<*>".into(),
         message: draft.message.into(),
         window_key: WindowKey([1; 16]),

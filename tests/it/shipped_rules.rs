@@ -236,6 +236,22 @@ fn the_cause_wins_over_the_symptom() {
     }
 }
 
+/// Each pack says that its texts were looked up, and marks those that no source was found of in one way.
+#[test]
+fn every_pack_says_where_its_texts_were_found() {
+    let packs = files().into_iter().filter(|file| file.parent().is_some_and(|folder| folder.ends_with("packs")));
+    let mut marked = 0;
+    for file in packs {
+        let text = fs::read_to_string(&file).expect("text");
+        assert!(text.contains("\n# Looked up. ") && text.contains("\n# [lines] "), "{file:?} does not say where its texts were found");
+        for line in text.lines().filter(|line| line.starts_with("    # ") && line.ends_with(']')) {
+            assert!(line.ends_with("[lines]"), "{file:?}: no mark that is explained: {line}");
+            marked += 1;
+        }
+    }
+    assert!(marked > 0);
+}
+
 /// Keys in one order, two blanks for each level, no blanks at the end of a line.
 #[test]
 fn shipped_files_are_canonical() {

@@ -52,6 +52,8 @@ fn event(n: u64) -> ErrorEvent {
         generation: Generation(1),
         workload: Workload::claimed(&labels),
         labels,
+        group: None,
+        merged_into: None,
         template: "out of memory".into(),
         message: "out of memory".into(),
         window_key: WindowKey([0; 16]),

@@ -17,6 +17,9 @@ const SMALLEST_BODY: ByteSize = ByteSize(1 << 10);
 /// Anything shorter tells nothing of what happened.
 const SHORTEST_LINE: ByteSize = ByteSize(64);
 
+/// As long as the longest thing that stands for something hidden.
+const SHORTEST_TEXT: ByteSize = ByteSize(16);
+
 /// Places in a block are 32-bit numbers.
 const LARGEST_BLOCK: ByteSize = ByteSize(u32::MAX as u64);
 
@@ -25,6 +28,9 @@ const LARGEST_EVENT: ByteSize = ByteSize(2 << 20);
 
 /// A tail is read and written while others wait for it.
 const MOST_TAIL_LINES: usize = 1000;
+
+/// More than anybody reads, and captures are redacted while senders wait.
+const MOST_LINES_AROUND: usize = 50;
 
 /// As much as all lines of a usual tail together.
 const LONGEST_TAIL_LINE: ByteSize = ByteSize(64 << 10);
@@ -69,7 +75,22 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
         check.least(path, count, 1);
     }
     check.most("group.tails.max_lines", config.group.tails.max_lines, MOST_TAIL_LINES);
+    check.most("group.evidence.before", config.group.evidence.before, MOST_LINES_AROUND);
+    check.most("group.evidence.after", config.group.evidence.after, MOST_LINES_AROUND);
+    check.least("group.evidence.max_line", config.group.evidence.max_line, SHORTEST_LINE);
     check.most("group.tails.max_line", config.group.tails.max_line, LONGEST_TAIL_LINE);
+    let redactions = config
+        .serve
+        .auth
+        .keys
+        .iter()
+        .enumerate()
+        .filter_map(|(at, key)| Some((format!("serve.auth.keys[{at}].redact"), key.redact.as_ref()?)));
+    for (path, redact) in redactions.chain([("serve.redact".to_owned(), &config.serve.redact)]) {
+        if let Some(length) = redact.max_length {
+            check.least(&format!("{path}.max_length"), length, SHORTEST_TEXT);
+        }
+    }
     match serde_json::to_value(config) {
         Ok(values) => check.unexpanded(&values, String::new()),
         Err(error) => check.fault("", error.to_string()),
@@ -138,13 +159,15 @@ impl Check<'_> {
     fn events(&mut self, config: &Config) {
         let group = &config.group;
         let labels = group.max_label_name.0.saturating_add(group.max_label_value.0).saturating_mul(group.max_labels as u64);
-        let largest = ByteSize(labels.saturating_add(group.max_message.0));
+        let evidence = &group.evidence;
+        let lines = (evidence.before.saturating_add(evidence.after) as u64).saturating_add(1).saturating_mul(evidence.max_line.0);
+        let largest = ByteSize(labels.saturating_add(group.max_message.0).saturating_add(lines));
         if largest > LARGEST_EVENT {
             self.fault(
                 "group",
                 format!(
-                    "group.max_message and group.max_labels with their names and values allow an event of {largest}, and subscribers take \
-                     updates of 4MiB at most: lower them to {LARGEST_EVENT} together"
+                    "group.max_message, group.max_labels with their names and values, and the lines of group.evidence allow an event of \
+                     {largest}, and subscribers take updates of 4MiB at most: lower them to {LARGEST_EVENT} together"
                 ),
             );
         }

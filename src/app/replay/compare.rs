@@ -31,6 +31,7 @@ pub(super) fn report(sides: &[Side<'_>], seen: Option<(Timestamp, Timestamp)>, r
         bytes: read.bytes,
         cut_lines: read.cut,
         out_of_order: read.out_of_order,
+        lower_bound: false,
         compared: baseline.is_some(),
         new: count(Change::New),
         lost: count(Change::Lost),

@@ -5,19 +5,22 @@
 //! commit loop does. So windows, thresholds, deadlines, regressions and notices are those of a program that ran all the time; it did not miss
 //! a line and was not restarted. Rules that wait for lines (`absent:`) are left out: a recording does not say who could have sent.
 //!
+//! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
+//!
 //! INVARIANTS: the same files and rules give the same report. Nothing is written and no socket is opened. Memory is bounded: by 100,000 events
 //! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are [`MOST_OPEN`] at most. A file
 //! is opened when the others have come to its first line, so that those of a rotation are read one after another.
 
 mod compare;
+mod framing;
 mod in_force;
 mod recording;
 mod report;
 mod side;
+mod stored;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +28,14 @@ use std::sync::Arc;
 use crate::collect::files::stream_of_path;
 use crate::model::{Labels, Stream, Timestamp};
 
+use super::log_file::{is_standard_input, open_log};
 use super::rulebook::Rulebook;
 use recording::{Recording, probe};
 use side::Side;
 
 pub use in_force::{InForceRule, WhatFired};
 pub use report::{Change, Figures, Played, Report, ReportedEvent, ReportedRule, Step};
+pub use stored::replay_stored;
 
 /// Files that are read at once because their times overlap.
 const MOST_OPEN: usize = 500;
@@ -134,13 +139,12 @@ pub fn replay(request: &Request<'_>, mut progress: impl FnMut(&Totals)) -> (Repo
 
 /// Looks at the beginning of a file; `None` when it is empty.
 fn prepare(path: &Path, request: &Request<'_>) -> io::Result<Option<(Timestamp, Arc<Stream>, Source)>> {
-    let is_input = path.as_os_str() == "-";
     let stream = Arc::new(stream_of(path, request.labels));
-    let mut input: Box<dyn io::Read> = if is_input { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    let mut input = open_log(path)?;
     let probe = probe(&mut input)?;
     let Some(first) = probe.first else { return Ok(None) };
     // What is no file cannot be opened again.
-    let source = match is_input || !path.is_file() {
+    let source = match is_standard_input(path) || !path.is_file() {
         true => Source::Reading(Box::new(Recording::new(probe.start, input, first, Arc::clone(&stream), request.sides()))),
         false => Source::Waiting { path: path.to_owned(), first },
     };
@@ -162,13 +166,13 @@ impl Request<'_> {
 }
 
 impl Player<'_> {
-    /// Gives the line of this file whose turn it is, and says when its next one comes.
+    /// Gives the lines of this file whose turn it is, and says when its next ones come.
     fn advance(&mut self, index: usize) -> io::Result<Option<Timestamp>> {
         let sides = self.sides.len();
         let (_, stream, source) = &mut self.sources[index];
         let recording = match source {
             Source::Reading(recording) => {
-                recording.give(&mut self.sides);
+                recording.give(&mut self.sides, &mut self.between, &mut self.read);
                 recording
             }
             Source::Waiting { .. } if self.open >= MOST_OPEN => {
@@ -176,7 +180,8 @@ impl Player<'_> {
                 return Err(io::Error::other(what));
             }
             Source::Waiting { path, first } => {
-                let recording = Recording::new(Vec::new(), Box::new(File::open(path)?), *first, Arc::clone(stream), sides);
+                let input = open_log(path)?;
+                let recording = Recording::new(Vec::new(), input, *first, Arc::clone(stream), sides);
                 *source = Source::Reading(Box::new(recording));
                 self.open += 1;
                 match source {

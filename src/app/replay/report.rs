@@ -28,6 +28,9 @@ pub struct Report {
     pub cut_lines: u64,
     /// Lines with hits that tell an earlier time than one before them in their file. They count at their own time.
     pub out_of_order: u64,
+    /// The lines are those that the event store keeps: only lines near hits of the rules that were in force, redacted and cut. So rules that
+    /// meet other lines would have fired more than this tells.
+    pub lower_bound: bool,
     /// Rules were compared with those in force.
     pub compared: bool,
     /// Events that fire with the rules and not with those in force.

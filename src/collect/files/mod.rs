@@ -6,11 +6,13 @@
 
 mod cri;
 mod json;
+mod packed;
 mod plain;
 mod reader;
 
 pub use cri::{CriLine, Joiner, StdStream, has_partial, parse_cri};
 pub use json::json_time;
+pub use packed::unpacked;
 pub use plain::plain_time;
 pub use reader::{Chunk, ChunkReader};
 
@@ -31,13 +33,6 @@ impl Layout {
     pub fn of(first_line: &[u8]) -> Self {
         if parse_cri(first_line).is_some() { Self::Cri } else { Self::Plain }
     }
-}
-
-/// The command that reads a compressed file, when these are its first bytes. Rotated logs are compressed, and their bytes are no lines.
-#[must_use]
-pub fn compression(start: &[u8]) -> Option<&'static str> {
-    const MAGIC: [(&[u8], &str); 3] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz")];
-    MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, command)| *command)
 }
 
 /// The stream that a file's path tells of: the kubelet's two layouts name namespace, pod and container; any other path is its own label.

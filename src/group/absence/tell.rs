@@ -172,10 +172,12 @@ impl Grouper {
             generation: rule.generation,
             workload: watch.workload.clone(),
             labels: watch.labels.clone(),
+            group: None,
             template: Arc::from(ABSENT),
             message: Arc::from(message(watch, rule)),
             window_key: watch.key,
             window: rule.after,
+            merged_into: None,
             head: head.clone(),
         };
         self.touched.event(fingerprint).opened = Some(Box::new(event));

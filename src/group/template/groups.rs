@@ -43,6 +43,8 @@ type Map<V> = HashMap<u128, V, lru::DefaultHasher>;
 /// All groups and their aliases.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
+    /// Rather leaves two of a kind apart than takes two kinds for one.
+    is_careful: bool,
     /// Hash of a key to its group.
     by_key: Map<u32>,
     /// Hash of a key without one of its words to what was seen there.
@@ -83,6 +85,11 @@ enum Gap {
 }
 
 impl Groups {
+    /// Groups of what went wrong: a word that tells what it was is not a variable as soon as others are.
+    pub(super) fn careful() -> Self {
+        Self { is_careful: true, ..Self::default() }
+    }
+
     /// The group of a key, which is born when there is none and fewer than `most` are; `None` otherwise.
     pub(super) fn of(&mut self, key: &[u8], most: usize) -> Option<u32> {
         let hash = xxh3_128(key);
@@ -169,7 +176,7 @@ impl Groups {
                 let hash = xxh3_128(&buffer);
                 let is_hole = matches!(self.gaps.get(&hash), Some(Gap::Hole))
                     // No line had a word there so far, only values that show their shape.
-                    || (self.by_key.contains_key(&hash) && may_be_a_value(key, word, place, context));
+                    || (self.by_key.contains_key(&hash) && self.may_be_a_value(key, word, place, context));
                 is_hole.then_some(hash)
             });
             let Some(hash) = hole else { break };
@@ -204,7 +211,7 @@ impl Groups {
         }
         let members = structure.groups[keys.saturating_sub(MOST_TOGETHER)..].to_vec();
         let keys: Vec<&[u8]> = members.iter().map(|group| &*self.groups[*group as usize].key).collect();
-        let found = patterns(&keys);
+        let found = patterns(&keys, self.is_careful);
         for (pattern, which) in found {
             let mut general = Vec::new();
             with_holes(&self.groups[members[which[0]] as usize].key, pattern, &mut general);
@@ -227,7 +234,7 @@ impl Groups {
             let words: Vec<(usize, usize)> = words_of(&key).take(MOST_WORDS).collect();
             let context = context_of(&key);
             for (place, word) in words.iter().enumerate() {
-                let Some(enough) = values_to_vary(&key, *word, place, context) else { continue };
+                let Some(enough) = self.values_to_vary(&key, *word, place, context) else { continue };
                 let mut general = Vec::with_capacity(key.len());
                 without(&key, *word, &mut general);
                 let hash = xxh3_128(&general);
@@ -239,6 +246,28 @@ impl Groups {
                     keys.extend(self.merge(hash, general, &groups));
                 }
             }
+        }
+    }
+
+    /// True for a word that a line may well have in place of a number: no constant, and enough stands beside it.
+    fn may_be_a_value(&self, key: &[u8], word: (usize, usize), place: usize, context: usize) -> bool {
+        self.values_to_vary(key, word, place, context).is_some_and(|values| values <= VALUES_OF_A_WORD)
+    }
+
+    /// Values that this word must have been seen with to be a variable; `None` when it never is. `context` is of the whole key.
+    fn values_to_vary(&self, key: &[u8], (start, end): (usize, usize), place: usize, context: usize) -> Option<usize> {
+        let word = &key[start..end];
+        let is_quoted = start > 0 && matches!(key[start - 1], b'"' | b'\'') && key.get(end) == Some(&key[start - 1]);
+        let dots = word.iter().filter(|b| **b == b'.').count();
+        match context {
+            0 | 1 => None,
+            // Half of a message is all that it says.
+            2 if self.is_careful => None,
+            2 => Some(VALUES_OF_A_CONSTANT),
+            _ if is_constant(word) || (place == 0 && context <= MUCH_CONTEXT) => Some(VALUES_OF_A_CONSTANT),
+            _ if self.is_careful && names_a_kind(word) => Some(VALUES_OF_A_CONSTANT),
+            _ if dots >= 2 || (is_quoted && key.get(end + 1) != Some(&b':')) => Some(VALUES_OF_A_NAME),
+            _ => Some(VALUES_OF_A_WORD),
         }
     }
 
@@ -270,28 +299,17 @@ fn without(key: &[u8], (start, end): (usize, usize), out: &mut Vec<u8>) {
     out.extend_from_slice(&key[end..]);
 }
 
-/// True for a word that a line may well have in place of a number: no constant, and enough stands beside it.
-fn may_be_a_value(key: &[u8], word: (usize, usize), place: usize, context: usize) -> bool {
-    values_to_vary(key, word, place, context).is_some_and(|values| values <= VALUES_OF_A_WORD)
-}
-
-/// Values that this word must have been seen with to be a variable; `None` when it never is. `context` is of the whole key.
-fn values_to_vary(key: &[u8], (start, end): (usize, usize), place: usize, context: usize) -> Option<usize> {
-    let word = &key[start..end];
-    let is_quoted = start > 0 && matches!(key[start - 1], b'"' | b'\'') && key.get(end) == Some(&key[start - 1]);
-    let dots = word.iter().filter(|b| **b == b'.').count();
-    match context {
-        0 | 1 => None,
-        2 => Some(VALUES_OF_A_CONSTANT),
-        _ if is_constant(word) || (place == 0 && context <= MUCH_CONTEXT) => Some(VALUES_OF_A_CONSTANT),
-        _ if dots >= 2 || (is_quoted && key.get(end + 1) != Some(&b':')) => Some(VALUES_OF_A_NAME),
-        _ => Some(VALUES_OF_A_WORD),
-    }
-}
-
 /// Names of states and constants are in capitals.
 fn is_constant(word: &[u8]) -> bool {
     word.len() > 1 && word.iter().any(u8::is_ascii_uppercase) && !word.iter().any(u8::is_ascii_lowercase)
+}
+
+/// Types, and with them kinds of faults, are words joined by capitals, also behind the dots of their package: `CrashLoopBackOff`,
+/// `java.io.IOException`.
+fn names_a_kind(word: &[u8]) -> bool {
+    let last = word.rsplit(|byte| *byte == b'.').next().unwrap_or(word);
+    let is_joined = last.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
+    last.first().is_some_and(u8::is_ascii_uppercase) && last.iter().all(u8::is_ascii_alphabetic) && (is_joined || last.len() < word.len())
 }
 
 /// Words and holes of a key: the more of them, the less can two statements share all but one by chance.
@@ -326,7 +344,7 @@ fn replace_words(key: &[u8], pattern: u32, by: u8, out: &mut Vec<u8>) {
 ///
 /// Keys are parted by the word with the fewest values until all words that still differ have many. So what separates few kinds of lines
 /// stays a part of the template, and what is different in nearly every line becomes a variable.
-fn patterns(keys: &[&[u8]]) -> Vec<(u32, Vec<usize>)> {
+fn patterns(keys: &[&[u8]], is_careful: bool) -> Vec<(u32, Vec<usize>)> {
     let words: Vec<Vec<&[u8]>> =
         keys.iter().map(|key| words_of(key).take(MOST_WORDS).map(|(start, end)| &key[start..end]).collect()).collect();
     let holes = keys.first().map_or(0, |key| key.iter().filter(|b| **b == HOLE).count());
@@ -341,7 +359,7 @@ fn patterns(keys: &[&[u8]]) -> Vec<(u32, Vec<usize>)> {
             (0..columns).map(|column| part.iter().map(|key| words[*key][column]).collect::<BTreeSet<_>>().len()).collect();
         let varying = || (0..columns).filter(|column| values[*column] > 1);
         let enough = |column: usize| {
-            let constant = part.iter().any(|key| is_constant(words[*key][column]));
+            let constant = part.iter().any(|key| is_constant(words[*key][column]) || (is_careful && names_a_kind(words[*key][column])));
             values[column] >= if constant { VALUES_OF_A_CONSTANT } else { VALUES_TOGETHER }
         };
         let shared = columns - varying().count();

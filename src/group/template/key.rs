@@ -12,6 +12,9 @@ pub(super) const HOLE: u8 = 0;
 /// Longest key in bytes. Messages that differ only behind it are of one group.
 pub(super) const LONGEST_KEY: usize = 1 << 10;
 
+/// From here on, bytes stand for the digits of codes, which are no values. No UTF-8 has such bytes.
+pub(super) const STAND_IN: u8 = 0xf5;
+
 /// Hexadecimal letters alone are a word when there are fewer.
 const SHORTEST_HEX: usize = 8;
 
@@ -77,8 +80,17 @@ const THINGS: [&[u8]; 8] = [b"user", b"username", b"account", b"host", b"hostnam
 
 /// Writes the key of a message into `out`, which is cleared first. The same bytes always give the same key.
 pub(super) fn key(message: &[u8], out: &mut Vec<u8>) {
+    write(message, false, out);
+}
+
+/// The same for a message in which only what has a digit varies, and what else varies by its shape is to stay.
+pub(super) fn key_of_digits(message: &[u8], out: &mut Vec<u8>) {
+    write(message, true, out);
+}
+
+fn write(message: &[u8], only_digits: bool, out: &mut Vec<u8>) {
     out.clear();
-    let mut keyer = Keyer { text: message, at: 0, blank: false, words: [(0, 0); 2], out };
+    let mut keyer = Keyer { text: message, at: 0, only_digits, blank: false, words: [(0, 0); 2], out };
     keyer.run();
     let end = out.len() - out.iter().rev().take_while(|b| **b == b' ').count();
     out.truncate(end.min(LONGEST_KEY));
@@ -87,6 +99,8 @@ pub(super) fn key(message: &[u8], out: &mut Vec<u8>) {
 struct Keyer<'a> {
     text: &'a [u8],
     at: usize,
+    /// Names, paths and addresses without a digit stay.
+    only_digits: bool,
     /// A blank was read and is not written yet.
     blank: bool,
     /// Where in `out` the last two words are, if only blanks stand behind them.
@@ -174,7 +188,7 @@ impl Keyer<'_> {
             self.hole();
         } else if seen & !(PLAIN | HEX) == 0 {
             self.word(start, end, seen);
-        } else if self.varies(token, seen) {
+        } else if !self.only_digits && self.varies(token, seen) {
             self.hole();
         } else {
             self.constant(start, end);
@@ -348,7 +362,8 @@ pub(super) fn words_of(key: &[u8]) -> impl Iterator<Item = (usize, usize)> {
             while at < key.len() && class(key[at]) & (BLANK | MARK) == 0 {
                 at += 1;
             }
-            if at > start && (key[start].is_ascii_alphabetic() || key[start] >= 0x80 || key[start] == b'_') {
+            let is_path = key[start] == b'/' && at > start + 1;
+            if at > start && (key[start].is_ascii_alphabetic() || (0x80..STAND_IN).contains(&key[start]) || key[start] == b'_' || is_path) {
                 return Some((start, at));
             }
             at += usize::from(at == start);

@@ -7,6 +7,9 @@
 //! 3. What varies by its shape becomes a hole ([`key`]).
 //! 4. The rest is the key of the group. Where many keys differ in one word, that is a variable, too, and their groups merge ([`groups`]).
 //!
+//! Hits take a shorter way ([`hits`]): they come masked and without a time in front, from all streams at once, and their groups make events.
+//! So no layout is learned, and a group must be the same on every machine: its id is a hash and not a number.
+//!
 //! INVARIANTS: a group gets its id at birth and keeps it; generalising its template changes nothing else, and of groups that merge the oldest
 //! id stays and the others are aliases of it. The same lines in the same order, in the same portions, give the same groups, also across
 //! [`TemplateMiner::save`] and [`TemplateMiner::restore`]. Memory is bounded by [`TemplateConfig::max_groups`]: when there are so many, lines
@@ -14,6 +17,7 @@
 
 mod groups;
 mod header;
+mod hits;
 mod key;
 mod layout;
 mod moment;
@@ -30,6 +34,8 @@ use super::redact::redact;
 use groups::Groups;
 use layout::Layouts;
 
+pub(super) use hits::{HitTemplates, TemplateNews};
+pub use hits::{Merging, TEMPLATE_VERSION};
 pub use state::RestoreError;
 
 /// Settings of a [`TemplateMiner`].

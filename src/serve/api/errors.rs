@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::evidence::EvidenceJson;
 use super::query::{Listing, Order};
 use super::{Api, ApiError};
 use crate::model::{ErrorEvent, EventId, EventState, Notice, Priority, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
+use crate::serve::auth::Receiver;
 use crate::serve::convert;
 
 /// Stands for a value of a newer server.
@@ -71,9 +73,17 @@ pub struct Event {
     flapping: bool,
     /// What a person should be told of it; null before it fired.
     notice: Option<&'static str>,
+    /// The event that counts its hits since their template groups merged; null for all others.
+    merged_into: Option<String>,
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
+    /// Lines around the hit that was captured last. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<EvidenceJson>,
+    /// The same for the first one, if there is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_evidence: Option<EvidenceJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,17 +92,22 @@ struct Window {
     seconds: u64,
 }
 
-pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(String, String)>>) -> Result<Json<List>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Json<List>, ApiError> {
     let listing = Listing::read(&parameters, api.0.handles.clock.now()).map_err(ApiError::bad_request)?;
     let window = listing.window();
     let filter = listing.filter;
     let order = listing.order;
-    let found = api
+    let mut found = api
         .read(move |store| match order {
             Order::Urgency => store.list(&filter, window),
             Order::Newest(before) => store.list_newest(&filter, before, window.limit),
         })
         .await?;
+    found.events.iter_mut().for_each(|event| egress.hide_event(event));
     let goes_on = found.more && order != Order::Urgency;
     Ok(Json(List {
         errors: found.events.iter().map(Event::from).collect(),
@@ -104,11 +119,25 @@ pub(super) async fn list(State(api): State<Api>, Query(parameters): Query<Vec<(S
     }))
 }
 
-pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    Extension(Receiver(egress)): Extension<Receiver>,
+    Path(id): Path<String>,
+) -> Result<Json<One>, ApiError> {
     let not_found = || ApiError::new(StatusCode::NOT_FOUND, "error not found".to_owned());
     let id = EventId::parse(&id).ok_or_else(not_found)?;
-    let event = api.read(move |store| store.get(id)).await?.ok_or_else(not_found)?;
-    Ok(Json(One { error: Event::from(&event), remediations: [] }))
+    let found = api.read(move |store| {
+        let Some(event) = store.get(id)? else { return Ok(None) };
+        let evidence = store.evidence(event.row)?;
+        Ok(Some((event, evidence)))
+    });
+    let (mut event, mut kept) = found.await?.ok_or_else(not_found)?;
+    egress.hide_event(&mut event);
+    kept.first.iter_mut().chain(&mut kept.latest).for_each(|evidence| egress.hide_evidence(evidence));
+    let mut error = Event::from(&event);
+    error.evidence = kept.newest().map(EvidenceJson::from);
+    error.first_evidence = kept.latest.and(kept.first.as_ref()).map(EvidenceJson::from);
+    Ok(Json(One { error, remediations: [] }))
 }
 
 impl From<&ErrorEvent> for Event {
@@ -142,9 +171,12 @@ impl From<&ErrorEvent> for Event {
             flap_count: head.life.flap_count(),
             flapping: head.life.flapping,
             notice: head.life.notice.map(Notice::as_str),
+            merged_into: event.merged_into.map(|id| id.to_string()),
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
+            evidence: None,
+            first_evidence: None,
         }
     }
 }
@@ -187,10 +219,13 @@ impl From<&v1::ErrorEvent> for Event {
             sampled: event.sampled,
             flap_count: event.flap_count,
             flapping: event.flapping,
+            merged_into: Some(event.merged_into.clone()).filter(|id| !id.is_empty()),
             notice: (event.notice != v1::Notice::Unspecified as i32).then(|| name_of(event.notice, Notice::from_code, Notice::as_str)),
             generation: event.generation,
             remediated: false,
             remediated_at: None,
+            evidence: event.evidence.as_ref().map(EvidenceJson::from),
+            first_evidence: None,
         }
     }
 }

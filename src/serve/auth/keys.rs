@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::Presented;
-use crate::serve::config::{KeyConfig, Role, Secret};
+use crate::model::Egress;
+use crate::serve::config::{KeyConfig, RedactConfig, Role, Secret};
 
 /// Shorter keys can be guessed. `openssl rand -hex 16` makes one of 32 characters.
 const SHORTEST: usize = 16;
@@ -36,6 +37,8 @@ struct Inner {
 struct Known {
     digest: [u8; 32],
     role: Role,
+    /// What its holder is not to see; `None` where the listener says.
+    egress: Option<Egress>,
 }
 
 /// Why a key cannot be used.
@@ -108,30 +111,33 @@ impl Keys {
         self.0.config.iter().any(|key| key.key_file.is_some())
     }
 
-    /// What the headers of a request bring: a bearer token, or the password of basic authentication.
+    /// What the headers of a request bring, a bearer token or the password of basic authentication, and what its holder is not to see where
+    /// the key says so.
     #[must_use]
-    pub fn presented(&self, headers: &HeaderMap) -> Presented {
-        let Some(value) = headers.get(AUTHORIZATION) else { return Presented::Nothing };
-        let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else { return Presented::Unknown };
+    pub fn presented(&self, headers: &HeaderMap) -> (Presented, Option<Egress>) {
+        const UNKNOWN: (Presented, Option<Egress>) = (Presented::Unknown, None);
+        let Some(value) = headers.get(AUTHORIZATION) else { return (Presented::Nothing, None) };
+        let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else { return UNKNOWN };
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            self.role_of(rest.as_bytes())
+            self.known(rest.as_bytes())
         } else if scheme.eq_ignore_ascii_case("basic") {
-            password(rest).map_or(Presented::Unknown, |password| self.role_of(&password))
+            password(rest).map_or(UNKNOWN, |password| self.known(&password))
         } else {
-            Presented::Unknown
+            UNKNOWN
         }
     }
 
     /// Compares with every key in constant time: neither how much of a key was right nor which key it was shows in the time.
-    fn role_of(&self, key: &[u8]) -> Presented {
+    fn known(&self, key: &[u8]) -> (Presented, Option<Egress>) {
         let digest = digest(key);
         let known = self.0.known.load();
         let mut found = u64::MAX;
         for (at, key) in (0u64..).zip(known.iter()) {
             found.conditional_assign(&at, key.digest.ct_eq(&digest));
         }
-        usize::try_from(found).ok().and_then(|at| known.get(at)).map_or(Presented::Unknown, |key| Presented::Role(key.role))
+        let found = usize::try_from(found).ok().and_then(|at| known.get(at));
+        found.map_or((Presented::Unknown, None), |key| (Presented::Role(key.role), key.egress))
     }
 }
 
@@ -144,7 +150,7 @@ fn read_all(config: &[KeyConfig]) -> Result<Vec<Known>, Vec<KeyError>> {
         }
         match read(key) {
             Ok(digest) if known.iter().any(|other| other.digest == digest) => problems.push(KeyError::SameKey(key.name.clone())),
-            Ok(digest) => known.push(Known { digest, role: key.role }),
+            Ok(digest) => known.push(Known { digest, role: key.role, egress: key.redact.as_ref().map(RedactConfig::egress) }),
             Err(problem) => problems.push(problem),
         }
     }
@@ -217,14 +223,14 @@ mod tests {
     const OPERATOR: &str = "operator-key-0123456789";
 
     fn key(name: &str, role: Role, text: &str) -> KeyConfig {
-        KeyConfig { name: name.to_owned(), role, key_file: None, key: Some(Secret::new(text.to_owned())) }
+        KeyConfig { name: name.to_owned(), role, key_file: None, key: Some(Secret::new(text.to_owned())), redact: None }
     }
 
     #[test]
     fn a_key_is_found_as_bearer_token_and_as_password() {
         let keys = Keys::load(&[key("agent", Role::Sender, SENDER), key("ops", Role::Operator, OPERATOR)]).expect("valid keys");
         let presented = |value: Option<&str>| {
-            keys.presented(&value.map(|value| (AUTHORIZATION, value.parse().unwrap())).into_iter().collect::<HeaderMap>())
+            keys.presented(&value.map(|value| (AUTHORIZATION, value.parse().unwrap())).into_iter().collect::<HeaderMap>()).0
         };
         // agent:sender-key-0123456789, :operator-key-0123456789, and no colon at all.
         let cases = [
@@ -277,9 +283,9 @@ mod tests {
         assert!(!keys.reload().expect("valid"), "nothing changed");
         fs::write(file.path(), OPERATOR).expect("written");
         assert!(keys.reload().expect("valid"));
-        assert_eq!(keys.role_of(SENDER.as_bytes()), Presented::Unknown);
+        assert_eq!(keys.known(SENDER.as_bytes()).0, Presented::Unknown);
         fs::write(file.path(), "short").expect("written");
         assert_eq!(keys.reload().expect_err("too short").len(), 1);
-        assert_eq!(keys.role_of(OPERATOR.as_bytes()), Presented::Role(Role::Sender));
+        assert_eq!(keys.known(OPERATOR.as_bytes()).0, Presented::Role(Role::Sender));
     }
 }

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::model::Egress;
 use crate::serve::config::Role;
 use crate::serve::metrics::{AuthFailure, ServeMetrics};
 use crate::telemetry::Throttle;
@@ -69,6 +70,10 @@ pub struct OpenToAll {
     pub address: SocketAddr,
 }
 
+/// Who gets the answer to a request that was let in, as an extension of it: what is not to be in the answer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::serve) struct Receiver(pub(in crate::serve) Egress);
+
 /// Stands in front of a router.
 #[derive(Clone)]
 pub struct Guard(Arc<Inner>);
@@ -77,6 +82,8 @@ struct Inner {
     listener: &'static str,
     policy: Policy,
     keys: Keys,
+    /// What a reader is not to see whose key says nothing of it.
+    egress: Egress,
     need: fn(&Method, &str) -> Need,
     metrics: ServeMetrics,
     throttle: Throttle,
@@ -157,10 +164,17 @@ pub fn api_need(method: &Method, path: &str) -> Need {
 }
 
 impl Guard {
-    /// A guard for the listener of that name (`ingest`, `api`), which tells needs by [`ingest_need`] or [`api_need`].
+    /// A guard for the listener of that name (`ingest`, `api`), which tells needs by [`ingest_need`] or [`api_need`]. `egress` is what a reader
+    /// is not to see whose key says nothing of it.
     #[must_use]
-    pub fn new(listener: &'static str, policy: Policy, keys: Keys, need: fn(&Method, &str) -> Need, metrics: ServeMetrics) -> Self {
-        Self(Arc::new(Inner { listener, policy, keys, need, metrics, throttle: Throttle::new(LOG_EVERY) }))
+    pub fn new(
+        listener: &'static str,
+        policy: Policy,
+        (keys, egress): (Keys, Egress),
+        need: fn(&Method, &str) -> Need,
+        metrics: ServeMetrics,
+    ) -> Self {
+        Self(Arc::new(Inner { listener, policy, keys, egress, need, metrics, throttle: Throttle::new(LOG_EVERY) }))
     }
 
     /// Puts the guard in front of everything that the router has, its fallback included.
@@ -168,9 +182,11 @@ impl Guard {
         router.layer(middleware::from_fn_with_state(self.clone(), check))
     }
 
-    fn check(&self, request: &Request) -> Result<(), AuthFailure> {
+    fn check(&self, request: &Request) -> Result<Receiver, AuthFailure> {
         let need = (self.0.need)(request.method(), request.uri().path());
-        self.0.policy.check(need, self.0.keys.presented(request.headers()))
+        let (presented, egress) = self.0.keys.presented(request.headers());
+        self.0.policy.check(need, presented)?;
+        Ok(Receiver(egress.unwrap_or(self.0.egress)))
     }
 
     fn refuse(&self, request: &Request, failure: AuthFailure) -> Response {
@@ -220,9 +236,12 @@ pub(in crate::serve) fn is_grpc(request: &Request) -> bool {
     request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.check(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(receiver) => {
+            request.extensions_mut().insert(receiver);
+            next.run(request).await
+        }
         Err(failure) => guard.refuse(&request, failure),
     }
 }

@@ -2,6 +2,7 @@
 
 mod backups;
 mod commits;
+mod evidence;
 mod faults;
 mod feeds;
 mod lifecycle;
@@ -9,6 +10,7 @@ mod lists;
 mod model;
 mod removal;
 mod rule_changes;
+mod templates;
 mod watches;
 
 use std::path::PathBuf;
@@ -91,6 +93,8 @@ fn event(n: u64) -> ErrorEvent {
             provenance: Provenance::Claim,
         },
         labels,
+        group: None,
+        merged_into: None,
         template: "out of memory in <n>".into(),
         message: "out of memory in 5".into(),
         window_key: WindowKey(u128::from(n).to_be_bytes()),
