@@ -18,6 +18,7 @@ mod rulebook;
 mod running;
 mod scan;
 mod scan_groups;
+mod scan_traces;
 mod scenario;
 mod start;
 mod virtual_time;

@@ -127,6 +127,11 @@ impl Rulebook {
         &self.group
     }
 
+    /// The name that the state of a rule is kept under.
+    pub(super) fn state_name(&self, rule: RuleId) -> &str {
+        self.names.of(rule)
+    }
+
     /// Whose lines they are.
     pub(super) fn tenant(&self) -> &TenantId {
         &self.tenant

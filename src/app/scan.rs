@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 use super::rulebook::Rulebook;
+use super::scan_traces::{around_trace, framed};
 
 /// Events that a scan keeps. Hits of further fingerprints are counted as a number only.
 const MOST_EVENTS: usize = 100_000;
@@ -109,7 +110,7 @@ impl<'b> Scanner<'b> {
             }
             self.totals.lines += chunk.count();
             self.block.clear();
-            self.block.add_stream(Arc::clone(&input.stream));
+            add_outputs(&mut self.block, &input.stream);
             self.frame(chunk, &mut input);
             self.find();
             self.totals.bytes = before.bytes + reader.taken();
@@ -119,10 +120,10 @@ impl<'b> Scanner<'b> {
             }
         }
         self.block.clear();
-        self.block.add_stream(Arc::clone(&input.stream));
-        for joiner in &mut input.joiners {
+        add_outputs(&mut self.block, &input.stream);
+        for (joiner, of) in input.joiners.iter_mut().zip([StdStream::Out, StdStream::Err]) {
             if let Some((at, text)) = joiner.rest() {
-                push(&mut self.block, at.unwrap_or(input.time), text);
+                push(&mut self.block, of, at.unwrap_or(input.time), text);
             }
         }
         self.find();
@@ -166,9 +167,11 @@ impl<'b> Scanner<'b> {
                 for place in &self.places {
                     let place = *place as usize;
                     if place >= after {
-                        let line = chunk.around(place);
-                        after = line.end + 1;
-                        push_framed(&mut self.block, *layout, *time, &chunk.0[line]);
+                        let lines = around_trace(chunk, *layout, chunk.around(place), after);
+                        after = lines.end + 1;
+                        for line in chunk.0[lines].split(|byte| *byte == b'\n') {
+                            push_framed(&mut self.block, *layout, *time, line);
+                        }
                     }
                 }
             }
@@ -186,10 +189,10 @@ impl<'b> Scanner<'b> {
         if self.hits.is_empty() {
             return;
         }
-        self.totals.hits += self.hits.len() as u64;
         // A file is read as if its lines came when they were written.
         let newest = self.block.lines().iter().map(|line| line.at).max().unwrap_or_default();
         let mut sightings = self.book.sight(&self.block, &self.hits, newest, &mut self.sight_scratch);
+        self.totals.hits += sightings.hits;
         // Nothing lapses in a scan.
         let now = Moment { clock: newest, healthy: HealthyTime::default() };
         let merging = self.grouper.resolve(&mut sightings);
@@ -256,28 +259,35 @@ impl<'b> Scanner<'b> {
 
 /// Takes a line of a CRI file whose lines may come in parts; a part waits in its joiner.
 fn push_joined(block: &mut Block, joiners: &mut [Joiner; 2], time: Timestamp, line: &[u8]) {
-    let Some(parsed) = parse_cri(line) else { return push(block, time, line) };
+    let Some(parsed) = parse_cri(line) else { return push(block, StdStream::Out, time, line) };
     let joiner = &mut joiners[usize::from(parsed.stream == StdStream::Err)];
     if let Some((at, text)) = joiner.take(&parsed, LONGEST_LINE) {
-        push(block, at.unwrap_or(time), text);
+        push(block, parsed.stream, at.unwrap_or(time), text);
     }
 }
 
 fn push_framed(block: &mut Block, layout: Layout, time: Timestamp, line: &[u8]) {
-    match layout {
-        Layout::Cri => match parse_cri(line) {
-            Some(parsed) => push(block, parsed.at().unwrap_or(time), parsed.text),
-            None => push(block, time, line),
-        },
-        Layout::Plain => push(block, json_time(line).unwrap_or(time), line),
+    let (text, of) = framed(layout, line);
+    let at = match layout {
+        Layout::Cri => parse_cri(line).and_then(|parsed| parsed.at()),
+        Layout::Plain => json_time(line),
+    };
+    push(block, of, at.unwrap_or(time), text);
+}
+
+/// One stream for each output of a container, with the same labels: their lines are not one trace.
+fn add_outputs(block: &mut Block, stream: &Arc<Stream>) {
+    for _ in [StdStream::Out, StdStream::Err] {
+        block.add_stream(Arc::clone(stream));
     }
 }
 
-fn push(block: &mut Block, at: Timestamp, text: &[u8]) {
+fn push(block: &mut Block, of: StdStream, at: Timestamp, text: &[u8]) {
     // The end of a line of Windows is no part of it.
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let start = block.bytes().len();
     block.bytes_mut().extend_from_slice(text);
     block.bytes_mut().push(b'\n');
-    block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream: 0, at });
+    let stream = u32::from(of == StdStream::Err);
+    block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at });
 }

@@ -53,6 +53,7 @@ pub(super) struct VirtualTime<'b> {
     known: HashSet<Fingerprint>,
     due: BTreeSet<(HealthyTime, EventRow)>,
     transitions: Vec<Passage>,
+    merged: Vec<(EventRow, EventRow)>,
     unfollowed: BTreeMap<RuleId, u64>,
 }
 
@@ -110,6 +111,7 @@ impl<'b> VirtualTime<'b> {
             known: HashSet::new(),
             due: BTreeSet::new(),
             transitions: Vec::new(),
+            merged: Vec::new(),
             unfollowed: BTreeMap::new(),
         }
     }
@@ -218,6 +220,11 @@ impl<'b> VirtualTime<'b> {
         std::mem::take(&mut self.transitions)
     }
 
+    /// Events that went into others since the last call: (part, whole), in order.
+    pub(super) fn take_merged(&mut self) -> Vec<(EventRow, EventRow)> {
+        std::mem::take(&mut self.merged)
+    }
+
     /// An event that was followed.
     pub(super) fn event(&self, row: EventRow) -> Option<&Followed> {
         self.events.get(&row)
@@ -262,9 +269,14 @@ impl<'b> VirtualTime<'b> {
             self.events.values_mut().filter(of_group).for_each(|followed| followed.event.template = Arc::clone(&template));
         }
         for (part, whole) in changes.merged {
-            let whole = self.events.get(&whole).map(|followed| followed.event.id);
-            if let Some(part) = self.events.get_mut(&part) {
-                part.event.merged_into = whole;
+            self.merged.push((part, whole));
+            let into = self.events.get(&whole).map(|followed| followed.event.id);
+            let peak = self.events.get_mut(&part).map(|part| {
+                part.event.merged_into = into;
+                part.peak
+            });
+            if let Some(whole) = self.events.get_mut(&whole) {
+                whole.peak = whole.peak.max(peak.unwrap_or_default());
             }
         }
         for entry in changes.feed.iter().filter(|entry| entry.kind == FeedKind::Transition) {

@@ -5,13 +5,17 @@
 //! The work has two halves. [`sight()`] runs on the threads that ingest, in parallel: it takes secrets out of each line ([`redact()`]), masks
 //! what varies ([`mask`](mask())) or, of a stack trace, takes what does not (`trace`), and folds the hits of the batch by a hash of that. The
 //! [`Grouper`] runs in the commit loop, alone: it puts what was masked into its template group, which makes the
-//! [`Fingerprint`](crate::model::Fingerprint), keeps counts, windows and states, and knows what the feed has told. When an event is over and whether its coming back is noise says
-//! `lifecycle.rs`; both need nothing but the event's own past.
+//! [`Fingerprint`](crate::model::Fingerprint), keeps counts, windows and states, and knows what the feed has told. When an event is over and
+//! whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
+//!
+//! Where a hit stands in a stack trace, the lines of its stream around it are one record (`records.rs`): its hits count once, as if it had come
+//! as one line. All other hits are lines of their own.
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
-//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile. No event
-//! changes its fingerprint; where template groups merge, those of the younger one go into those of the older one (`merging.rs`).
+//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile, and for a
+//! trace whose lines come in several batches. No event changes its fingerprint; where template groups merge, those of the younger one go into
+//! those of the older one (`merging.rs`).
 //! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
 //! [`TemplateMiner`] finds the groups of all lines, with and without a hit, that one statement of a program wrote; `scan --group` shows them.
@@ -30,6 +34,7 @@ mod grouper;
 mod lifecycle;
 mod mask;
 mod names;
+mod records;
 mod redact;
 mod rollouts;
 #[cfg(test)]
@@ -37,6 +42,7 @@ mod samples;
 mod shown;
 mod sight;
 mod storm;
+mod subject;
 mod tails;
 mod template;
 mod trace;
@@ -51,12 +57,14 @@ pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper, Judged};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
+pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;
 pub use shown::shown_name;
-pub use sight::{SightContext, SightScratch, Sighting, Sightings, identity_of, message_of, sight, subject_of, template_of};
+pub use sight::{SightContext, SightScratch, Sighting, Sightings, sight};
 pub use storm::StormGuard;
+pub use subject::{identity_of, message_of, subject_of, template_of};
 pub use tails::{Tail, TailLine, Tails};
 pub use template::{GroupId, Merging, RestoreError, TEMPLATE_VERSION, TemplateConfig, TemplateMiner};
-pub use trace::TraceConfig;
+pub use trace::{Look, MAX_LOOSE, TraceConfig};
 pub use window::{MAX_BUCKETS, MAX_PENDING, bucket_nanos, bucket_of};

@@ -1,6 +1,5 @@
 //! The half of grouping that runs on the threads that ingest: the hits of one batch, folded by fingerprint.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
     Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
-    kubernetes_of, message, stack_of,
+    kubernetes_of,
 };
 use crate::rules::{Rule, RuleSet};
 
@@ -18,11 +17,10 @@ use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
-use super::mask::{MAX_TEMPLATE, mask};
 use super::names::StateNames;
-use super::redact::{may_hold_a_secret, redact};
+use super::records::{Record, Records};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
-use super::trace;
+use super::subject::{identity_of, message_of, subject_of};
 use super::window::{bucket_nanos, bucket_of};
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
@@ -37,7 +35,7 @@ const MAX_RECORD_SOURCES: usize = 8 << 10;
 /// Bytes of labels that these hold together. Each has a copy of what its sender sent, which may be megabytes.
 const MAX_RECORD_BYTES: usize = 8 << 20;
 
-type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
+pub(super) type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
 
 /// What is the same for every batch.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +106,7 @@ pub struct Sightings {
     pub received: Timestamp,
     /// Which door. Filled in by who knows of it.
     pub door: SourceName,
-    /// Hits in all: the sum of the counts.
+    /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
     pub hits: u64,
     /// Hits that were too late for their windows.
     pub late: u64,
@@ -133,6 +131,7 @@ pub struct SightScratch {
     by_subject: Map<(u32, u128), u32>,
     template: String,
     buffer: Vec<u8>,
+    records: Records,
     /// Captures of this batch that want the next lines of their stream.
     waiting: Vec<(StreamId, RawCapture)>,
     /// Captures of this batch.
@@ -199,17 +198,25 @@ pub fn sight(
     };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
+    let mut records = std::mem::take(&mut batch.scratch.records);
+    records.find(block, hits, rules, context.config.trace.limits());
     batch.scratch.captures = 0;
     let mut slot = None;
-    for hit in hits {
+    for (number, hit) in hits.iter().enumerate() {
+        // A line that is waited for was seen, whatever it is a part of.
+        let record = records.of(number).filter(|_| rules.rule(hit.rule).absent.is_none());
+        if record.is_some_and(|record| !record.counted.contains(&(number as u32))) {
+            continue;
+        }
         let line = &block.lines()[hit.line as usize];
         let at = match slot {
             Some((rule, stream, at)) if rule == hit.rule && stream == line.stream => at,
             _ => batch.slot(hit.rule, line.stream),
         };
         slot = Some((hit.rule, line.stream, at));
-        batch.hit(at, line, hit.line as usize);
+        batch.hit(at, hit.line as usize, record);
     }
+    batch.scratch.records = records;
     batch.finish()
 }
 
@@ -301,16 +308,17 @@ impl Batch<'_> {
         }
     }
 
-    fn hit(&mut self, slot: u32, line: &Line, place: usize) {
+    fn hit(&mut self, slot: u32, place: usize, record: Option<&Record>) {
+        let line = &self.block.lines()[place];
         let text = self.block.text(line);
         if self.scratch.slots[slot as usize].waits {
             return self.beat(slot, line);
         }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
-            Choice::Calm => (self.fingerprint(slot, text, place), false),
+            Choice::Calm => (self.fingerprint(slot, place, record), false),
             Choice::Sample(shape) => {
-                let sighting = self.fingerprint(slot, text, place);
+                let sighting = self.fingerprint(slot, place, record);
                 self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
                 (sighting, true)
             }
@@ -348,16 +356,30 @@ impl Batch<'_> {
         beat.last = beat.last.max(line.at.min(self.newest));
     }
 
-    /// The sighting that a line belongs to; a new one if need be.
-    fn fingerprint(&mut self, slot_index: u32, text: &[u8], place: usize) -> u32 {
-        let source_index = self.source(slot_index, text);
-        let subject = subject_of(text, self.context.config);
-        let by_subject = match self.scratch.by_subject.entry((source_index, xxh3_128(&subject))) {
-            Entry::Occupied(known) => return *known.get(),
-            Entry::Vacant(new) => new,
-        };
-        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source_index as usize]);
-        let identity = identity_of(&subject, self.context.config, &mut self.scratch.template);
+    /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
+    fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
+        let text = self.block.text(&self.block.lines()[place]);
+        let source = self.source(slot, text);
+        let (config, block) = (self.context.config, self.block);
+        if let Some(record) = record {
+            let most = config.max_message.bytes();
+            let identity = record.identity(&mut self.scratch.template);
+            return self.sighting(slot, source, place, identity, || message_of(&record.text(block, most), most));
+        }
+        let subject = subject_of(text, config);
+        let key = (source, xxh3_128(&subject));
+        if let Some(known) = self.scratch.by_subject.get(&key) {
+            return *known;
+        }
+        let identity = identity_of(&subject, config, &mut self.scratch.template);
+        let sighting = self.sighting(slot, source, place, identity, || message_of(&subject, config.max_message.bytes()));
+        self.scratch.by_subject.insert(key, sighting);
+        sighting
+    }
+
+    /// The sighting of the template at hand.
+    fn sighting(&mut self, slot_index: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source as usize]);
         let template = self.scratch.template.as_str();
         let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
@@ -373,7 +395,7 @@ impl Batch<'_> {
                 identity,
                 group,
                 template: Arc::from(template),
-                message: message_of(&subject, self.context.config.max_message.bytes()),
+                message: message(),
                 count: 0,
                 first: Timestamp(i64::MAX),
                 last: Timestamp(i64::MIN),
@@ -383,7 +405,6 @@ impl Batch<'_> {
             });
             (list.len() - 1) as u32
         });
-        by_subject.insert(sighting);
         if self.out.list.len() > known {
             self.capture(slot_index, sighting, place);
         }
@@ -394,7 +415,7 @@ impl Batch<'_> {
     fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
         let Some(captures) = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH) else { return };
         let sighting = &mut self.out.list[sighting as usize];
-        if !captures.is_due(sighting.fingerprint, self.received) {
+        if !captures.is_due(sighting.fingerprint, sighting.place, self.received) {
             return;
         }
         self.scratch.captures += 1;
@@ -447,68 +468,6 @@ impl Batch<'_> {
         empty(&mut scratch.by_subject);
         self.out
     }
-}
-
-/// What of a line is grouped and shown: its decoded message or the line as it is, and the stack trace that stands beside the message.
-#[must_use]
-pub fn subject_of<'t>(text: &'t [u8], config: &GroupConfig) -> Cow<'t, [u8]> {
-    let subject = message::decode(text).unwrap_or(Cow::Borrowed(text));
-    if let Some(stack) = stack_of(text)
-        && trace::identity(&stack, config.trace.limits(), MAX_TEMPLATE).is_some()
-        && memchr::memmem::find(&subject, &stack[..stack.len().min(64)]).is_none()
-    {
-        return Cow::Owned([&*subject, b"\n", &*stack].concat());
-    }
-    subject
-}
-
-/// Writes what tells the event of a subject from others into `out`: of a stack trace its types and frames, of all else the template. Says which.
-pub fn identity_of(subject: &[u8], config: &GroupConfig, out: &mut String) -> Identity {
-    let Some(trace) = trace::identity(&without_colours(subject), config.trace.limits(), MAX_TEMPLATE) else {
-        template_of(subject, out);
-        return Identity::Line;
-    };
-    out.clear();
-    out.push_str(&redact(&trace));
-    Identity::Trace
-}
-
-/// Writes the template of a subject (the decoded message, or the raw line) into `out`. Secrets go first, so that none is in a template.
-pub fn template_of(subject: &[u8], out: &mut String) {
-    let subject = &*without_colours(subject);
-    if may_hold_a_secret(subject) {
-        mask(redact(&String::from_utf8_lossy(subject)).as_bytes(), out);
-    } else {
-        mask(subject, out);
-    }
-}
-
-/// The text of a subject as it is stored: UTF-8, without secrets, at most `limit` bytes.
-#[must_use]
-pub fn message_of(subject: &[u8], limit: usize) -> Arc<str> {
-    let subject = without_colours(subject);
-    let text = String::from_utf8_lossy(&subject);
-    let text = redact(&text);
-    Arc::from(&text[..text.floor_char_boundary(limit)])
-}
-
-/// The text without the sequences that colour it on a terminal (`ESC [ ... m`): they may stand between the name of a secret and its value.
-pub(super) fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
-    const ESCAPE: u8 = 0x1b;
-    let Some(first) = memchr::memchr(ESCAPE, text) else { return Cow::Borrowed(text) };
-    let mut plain = text[..first].to_vec();
-    let mut rest = &text[first..];
-    while let Some((&byte, after)) = rest.split_first() {
-        let end = after.strip_prefix(b"[").filter(|_| byte == ESCAPE).and_then(|inside| {
-            let parameters = inside.iter().take_while(|b| b.is_ascii_digit() || b";:".contains(b)).count();
-            inside.get(parameters).is_some_and(u8::is_ascii_alphabetic).then(|| &inside[parameters + 1..])
-        });
-        rest = end.unwrap_or_else(|| {
-            plain.push(byte);
-            after
-        });
-    }
-    Cow::Owned(plain)
 }
 
 fn empty<K, V>(map: &mut Map<K, V>) {

@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::samples::{Bench, at, block, rule, rules, stream};
 use crate::group::{StateNames, bucket_nanos};
-use crate::model::{ByteSize, Span};
+use crate::model::{ByteSize, Line, Span};
 use crate::rules::CountBy;
 
 use super::*;
+use crate::group::subject::{template_of, without_colours};
 
 fn bench(count: u64, window: u64) -> Bench {
     Bench::new(GroupConfig::default(), rules(vec![rule("r", count, window)]))

@@ -83,8 +83,10 @@ pub(super) fn put(
         rows += show.execute(params![group.0, &**template])?;
     }
     let mut merge = connection.prepare_cached("UPDATE events SET merged_into = ?2 WHERE row = ?1")?;
+    // The lines around its hits go with them, unless there are some already.
+    let mut take_along = connection.prepare_cached("UPDATE OR IGNORE evidence SET row = ?2 WHERE row = ?1")?;
     for (part, whole) in merged {
-        rows += merge.execute([part.0, whole.0])?;
+        rows += merge.execute([part.0, whole.0])? + take_along.execute([part.0, whole.0])?;
     }
     Ok(rows)
 }

@@ -11,7 +11,7 @@ use kube_sentinel::model::Timestamp;
 use serde_json::{Value, json};
 
 use crate::shell::{command, run, text};
-use crate::support::{Program, config_with_rules, eventually, loki_push, now, protobuf, push_body, rule_file};
+use crate::support::{Program, Server, config_with_rules, eventually, loki_push, now, protobuf, push_body, rule_file};
 
 /// Numbers that look random and are the same in every run.
 struct Numbers(u64);
@@ -91,7 +91,12 @@ fn lines_of_digits_of_a_mebibyte_and_of_random_bytes_are_grouped_and_each_hit_co
 #[test]
 fn unlike_lines_beyond_every_bound_are_one_group_and_take_no_more_memory() {
     const LINES: usize = 90_000;
-    let mut child = command(&["scan", "--group", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut child = command(&["scan", "--group", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
     let (pid, mut input) = (child.id(), child.stdin.take().expect("a pipe"));
     let writer = std::thread::spawn(move || {
         let mut numbers = Numbers(11);
@@ -114,6 +119,32 @@ fn unlike_lines_beyond_every_bound_are_one_group_and_take_no_more_memory() {
     // Some of the groups that were born are merged with others by chance; all lines after them are of no group.
     assert!(groups[&0] >= LINES - 22_000, "{} lines of no group", groups[&0]);
     assert!(peaks[1] <= peaks[0] + 4, "MiB after a third of the lines, and later: {peaks:?}");
+}
+
+#[test]
+fn pushes_of_unlike_lines_take_no_more_memory_and_each_hit_counts() {
+    const BODIES: usize = 40;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), "");
+    let pid = server.pid().as_raw_nonzero().get().cast_unsigned();
+    let (mut numbers, mut peaks) = (Numbers(17), Vec::new());
+    for body in 1..=BODIES {
+        let lines: String = (0..2_500).map(|_| format!("panic: runtime error: {}\n", numbers.words())).collect();
+        assert_eq!(server.post("/loki/api/v1/raw", &[], lines.into_bytes()).status, 204);
+        if body == BODIES / 4 || body == BODIES {
+            peaks.push(peak_mebibytes(pid));
+        }
+    }
+    let figures = server.figures();
+    assert_eq!(figures.sum("kube_sentinel_detect_hits_total", &[]), 100_000.0);
+    let page = |page: usize| server.get(&format!("/api/errors?include_pending=true&page_size=100&page={page}")).json();
+    let total = page(1)["total"].as_u64().expect("a number");
+    assert!((100..=1_001).contains(&total), "{total} events: one workload has room for 1,000 and one for the rest");
+    let events: Vec<Value> = (1..=11).flat_map(|number| page(number)["errors"].as_array().expect("a list").clone()).collect();
+    assert_eq!(events.len() as u64, total);
+    assert_eq!(events.iter().filter_map(|event| event["count"].as_u64()).sum::<u64>(), 100_000, "each hit counts once");
+    assert!(peaks[1] <= peaks[0] + 8, "MiB after a quarter of the lines, and at the end: {peaks:?}");
+    assert_eq!(server.stop(), Some(0));
 }
 
 /// Most memory that a process had so far.

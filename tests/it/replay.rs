@@ -130,6 +130,21 @@ fn a_rule_that_fires_less_is_told_and_one_that_is_gone() {
 }
 
 #[test]
+fn events_that_go_into_one_take_their_course_along() {
+    let place = Place::new("rules:\n  - {name: panic, priority: P1, match: {pattern: 'panic: ', exclude: ['first']}}\n");
+    let names = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
+    let lines: Vec<_> = names.iter().map(|name| format!("panic: the shop of {name} has no money left")).collect();
+    let lines: Vec<_> = lines.iter().enumerate().map(|(minute, line)| (minute as u32, line.as_str())).collect();
+    let report = place.report(&log(&lines), &[]);
+    // The group is named after its oldest line, which only one of the sets has met.
+    assert_eq!(changes(&report), [change("different", "panic", 8)], "{report}");
+    let [now, before] = ["replayed", "baseline"].map(|side| report["events"][0][side].clone());
+    assert_eq!((&before["error"]["count"], &before["fired_at"]), (&json!(9), &json!("2026-11-20T10:00:00Z")));
+    assert_eq!((&now["fired_at"], &now["error"]["template"]), (&json!("2026-11-20T10:01:00Z"), &before["error"]["template"]));
+    assert!(now["outbreaks"].as_u64() >= Some(1) && rule(&report, "panic")["replayed"]["fired"] == 1, "{now}");
+}
+
+#[test]
 fn a_rule_that_is_renamed_has_the_same_events() {
     let place = Place::new(
         "rules:

@@ -132,6 +132,40 @@ fn the_events_are_those_of_the_definition_of_right() {
     }
 }
 
+/// Lines of a container that writes a trace of Python to one output and one of Java to the other, a thousand times and in turn.
+fn traces_in_turn() -> String {
+    let python =
+        ["Traceback (most recent call last):", "  File \"/app/cart.py\", line 7, in add", "    total(item)", "KeyError: 'price'", "fine"];
+    let java = [
+        "java.lang.IllegalStateException: no",
+        "\tat com.shop.Cart.add(Cart.java:4)",
+        "\tat com.shop.Api.post(Api.java:9)",
+        "fine",
+        "fine",
+    ];
+    let pair = |n: u32| {
+        let at = n as usize % 5;
+        cri(n, &format!("stdout F {}", python[at])) + &cri(n, &format!("stderr F {}", java[at]))
+    };
+    (0..5_000).map(pair).collect()
+}
+
+#[test]
+fn traces_of_a_file_are_one_hit_each_for_every_engine() {
+    let folder = Folder::new();
+    let rules = folder.file(
+        "rules.yaml",
+        "rules:\n  - {name: java, priority: P2, match: {pattern: 'Cart[.]java'}}\n  - {name: python, priority: P2, match: {pattern: 'KeyError'}}\n",
+    );
+    let naive = folder.file("naive.yaml", "detect: {engine: naive}\n");
+    let file = folder.file("pods/shop_db-0_1/pg/0.log", traces_in_turn());
+    let fast = events(&scan(&file, &["--rules", text(&rules)]));
+    assert_eq!(summary(&fast), [("python", 1_000), ("java", 1_000)]);
+    assert_eq!(fast[0]["template"], "KeyError at app/cart.py add");
+    assert_eq!(fast[1]["template"], "java.lang.IllegalStateException at com.shop.Cart.add < com.shop.Api.post");
+    assert_eq!(fast, events(&scan(&file, &["--rules", text(&rules), "--config", text(&naive)])));
+}
+
 #[test]
 fn thresholds_count_at_the_times_of_the_file() {
     let folder = Folder::new();

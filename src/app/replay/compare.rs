@@ -1,8 +1,8 @@
 //! From what both sets of rules made of the lines to a report.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{ErrorEvent, Fingerprint, Notice, RuleName, Timestamp};
+use crate::model::{ErrorEvent, Fingerprint, Notice, RuleName, Timestamp, Workload};
 
 use super::Totals;
 use super::report::{Change, Figures, Played, Report, ReportedEvent, ReportedRule, Step};
@@ -92,16 +92,29 @@ fn figures(side: &Side<'_>) -> Vec<(RuleName, Figures)> {
 }
 
 fn events(rules: &Side<'_>, baseline: Option<&Side<'_>>) -> Vec<ReportedEvent> {
-    let mut before: HashMap<Fingerprint, Fired<'_>> = baseline.map(fired).unwrap_or_default();
-    let mut all = Vec::new();
+    let mut before: BTreeMap<Fingerprint, Fired<'_>> = baseline.map(fired).unwrap_or_default();
+    let (mut all, mut alone) = (Vec::new(), Vec::new());
     for (fingerprint, tried) in fired(rules) {
-        let old = before.remove(&fingerprint);
-        let change = baseline.map(|_| match old {
-            None => Change::New,
-            Some(old) if alike(&tried, &old) => Change::Same,
-            Some(_) => Change::Different,
-        });
-        all.push(ReportedEvent { change, replayed: Some(played(tried)), baseline: old.map(played) });
+        match before.remove(&fingerprint) {
+            Some(old) => all.push(both(tried, old)),
+            None => alone.push(tried),
+        }
+    }
+    // Template groups are named after their oldest lines, which may have met only one of the sets: then events go by what they show.
+    let mut by_face: HashMap<Face<'_>, Fingerprint> = HashMap::new();
+    for (fingerprint, old) in &before {
+        if let Some(side) = baseline {
+            by_face.insert(face(side, old), *fingerprint);
+        }
+    }
+    for tried in alone {
+        match by_face.get(&face(rules, &tried)).and_then(|fingerprint| before.remove(fingerprint)) {
+            Some(old) => all.push(both(tried, old)),
+            None => {
+                let change = baseline.map(|_| Change::New);
+                all.push(ReportedEvent { change, replayed: Some(played(tried)), baseline: None });
+            }
+        }
     }
     for old in before.into_values() {
         all.push(ReportedEvent { change: Some(Change::Lost), replayed: None, baseline: Some(played(old)) });
@@ -114,7 +127,22 @@ fn events(rules: &Side<'_>, baseline: Option<&Side<'_>>) -> Vec<ReportedEvent> {
     all
 }
 
-fn fired<'s>(side: &'s Side<'_>) -> HashMap<Fingerprint, Fired<'s>> {
+/// What an event shows: its rule, by the name that its state is kept under, its workload and its template.
+type Face<'s> = (&'s str, [&'s str; 3], &'s str);
+
+fn face<'s>(side: &'s Side<'_>, fired: &Fired<'s>) -> Face<'s> {
+    let rules = side.book.rules().rules();
+    let rule = rules.iter().find(|rule| rule.name == fired.event.rule).map_or("", |rule| side.book.state_name(rule.id));
+    let Workload { namespace, name, container, .. } = &fired.event.workload;
+    (rule, [namespace, name, container], &fired.event.template)
+}
+
+fn both(tried: Fired<'_>, old: Fired<'_>) -> ReportedEvent {
+    let change = if alike(&tried, &old) { Change::Same } else { Change::Different };
+    ReportedEvent { change: Some(change), replayed: Some(played(tried)), baseline: Some(played(old)) }
+}
+
+fn fired<'s>(side: &'s Side<'_>) -> BTreeMap<Fingerprint, Fired<'s>> {
     let events = side.time.events().filter_map(|Followed { event, peak }| {
         let course = side.courses.get(&event.row)?;
         Some((event.fingerprint, Fired { event, peak: *peak, course, at: course.fired? }))

@@ -85,6 +85,11 @@ impl<'b> Side<'b> {
     }
 
     fn note(&mut self) {
+        for (part, whole) in self.time.take_merged() {
+            if let Some(course) = self.courses.remove(&part) {
+                self.courses.entry(whole).or_default().take_over(course);
+            }
+        }
         for passage in self.time.take_transitions() {
             self.courses.entry(passage.row).or_default().note(passage);
         }
@@ -92,6 +97,18 @@ impl<'b> Side<'b> {
 }
 
 impl Course {
+    /// The course of an event that went into this one.
+    fn take_over(&mut self, part: Self) {
+        self.fired = self.fired.into_iter().chain(part.fired).min();
+        self.outbreaks += part.outbreaks;
+        self.resolved += part.resolved;
+        self.notices.iter_mut().zip(part.notices).for_each(|(count, more)| *count += more);
+        self.transitions.extend(part.transitions);
+        self.transitions.sort_by_key(|passage| passage.at);
+        self.more += part.more + self.transitions.len().saturating_sub(MOST_TRANSITIONS) as u64;
+        self.transitions.truncate(MOST_TRANSITIONS);
+    }
+
     fn note(&mut self, passage: Passage) {
         if let Some(notice) = passage.notice {
             self.outbreaks += 1;

@@ -374,6 +374,23 @@ fn a_key_whose_event_was_removed_for_its_age_is_forgotten_and_a_rule_of_nobody_b
 }
 
 #[test]
+fn a_line_within_a_trace_is_seen_and_the_trace_makes_its_event_all_the_same() {
+    let mut world = World::new(vec![waiting(), Rule { name: RuleName::new("crash"), ..rule("crash", 1, 60) }]);
+    let lines = ["java.lang.IllegalStateException: heartbeat", "\tat shop.Api.run(Api.java:7)", "\tat shop.Main.main(Main.java:3)"];
+    let text = lines.concat();
+    let mut block = Block::over(text.into_bytes());
+    let stream = block.add_stream(stream(&[("app", "api")]));
+    let mut start = 0;
+    for line in lines {
+        block.push(Line { start, end: start + line.len() as u32, stream, at: at(0) });
+        start += line.len() as u32;
+    }
+    let hits = [(0, 0), (1, 1), (2, 1)].map(|(line, rule)| Hit { line, rule: RuleId(rule) });
+    let sightings = world.bench.sight_block(&block, &hits, at(0));
+    assert_eq!((sightings.beats.len(), sightings.hits, sightings.list.len()), (1, 1, 1));
+}
+
+#[test]
 fn lines_that_are_waited_for_make_no_event_and_no_window() {
     let mut world = World::new(vec![waiting()]);
     world.beat();

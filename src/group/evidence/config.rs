@@ -18,6 +18,8 @@ pub struct EvidenceConfig {
     pub max_line: ByteSize,
     /// The hits of one error are captured again after this time. The store keeps the first capture of an event and the last one.
     pub interval: Span,
+    /// Most captures of one rule at one workload within `interval`. Hits of further unlike lines are not captured.
+    pub max_per_workload: u64,
     /// Errors of which it is known when they were last captured, at about 80 bytes each. Over it, the one that was hit least recently may be
     /// captured again before its time.
     pub max_fingerprints: usize,
@@ -32,6 +34,8 @@ impl Default for EvidenceConfig {
             max_line: ByteSize(1024),
             // As long as the last capture may be old. One of a hundred errors then costs a commit some 10 us every 6 s.
             interval: Span::secs(10 * 60),
+            // More unlike errors than anybody reads of one workload, at 10 us each.
+            max_per_workload: 100,
             // As many as the heads in memory.
             max_fingerprints: 100_000,
         }

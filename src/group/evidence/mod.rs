@@ -21,6 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::{Block, CaptureId, Fingerprint, Kubernetes, Line, TenantId, Timestamp, kubernetes_of};
 
+use super::fingerprint::Place;
 use super::tails::Tails;
 
 pub(super) use captured::Captured;
@@ -45,9 +46,16 @@ pub(super) const MOST_A_BATCH: usize = 16;
 pub struct Captures {
     config: EvidenceConfig,
     tails: Arc<Tails>,
-    /// When each fingerprint was last captured, in clock time of receipt.
-    last: Vec<Mutex<LruCache<Fingerprint, Timestamp>>>,
+    shards: Vec<Mutex<Shard>>,
     count: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shard {
+    /// When each fingerprint was last captured, in clock time of receipt.
+    last: LruCache<Fingerprint, Timestamp>,
+    /// Where fingerprints were captured: since when, and how many.
+    places: LruCache<Place, (Timestamp, u64)>,
 }
 
 /// Where a hit stands.
@@ -68,19 +76,31 @@ impl Captures {
     #[must_use]
     pub fn new(config: &EvidenceConfig, tails: Arc<Tails>) -> Self {
         let each = NonZeroUsize::new(config.max_fingerprints / SHARDS).unwrap_or(NonZeroUsize::MIN);
-        let last = (0..SHARDS).map(|_| Mutex::new(LruCache::new(each))).collect();
-        Self { config: config.clone(), tails, last, count: AtomicU64::new(0) }
+        let shard = || Mutex::new(Shard { last: LruCache::new(each), places: LruCache::new(each) });
+        Self { config: config.clone(), tails, shards: (0..SHARDS).map(|_| shard()).collect(), count: AtomicU64::new(0) }
     }
 
     /// True when a hit of this fingerprint is to be captured now, and then not again for the interval.
-    pub(super) fn is_due(&self, fingerprint: Fingerprint, received: Timestamp) -> bool {
-        let shard = &self.last[usize::from(fingerprint.0[0]) % SHARDS];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = shard.get_or_insert_mut(fingerprint, || Timestamp(i64::MIN));
+    ///
+    /// PERF: where hits never say the same twice, as with a name in each, all fingerprints are new, while the commit loop finds them to be of few
+    /// events. So a rule has so many captures at a workload in an interval, and the rest costs two look-ups.
+    pub(super) fn is_due(&self, fingerprint: Fingerprint, place: Place, received: Timestamp) -> bool {
+        let interval = self.config.interval.0;
         // A clock that was set back captures once more.
-        let is_due = *last > received || last.plus(self.config.interval.0) <= received;
+        let is_over = |since: Timestamp| since > received || since.plus(interval) <= received;
+        let shard = &self.shards[place.low() as usize % SHARDS];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.last.get(&fingerprint).is_some_and(|last| !is_over(*last)) {
+            return false;
+        }
+        let (since, captures) = shard.places.get_or_insert_mut(place, || (received, 0));
+        if is_over(*since) {
+            (*since, *captures) = (received, 0);
+        }
+        *captures += 1;
+        let is_due = *captures <= self.config.max_per_workload;
         if is_due {
-            *last = received;
+            shard.last.put(fingerprint, received);
         }
         is_due
     }

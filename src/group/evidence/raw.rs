@@ -4,7 +4,7 @@ use crate::model::{CaptureId, Evidence, EvidenceLine, Timestamp};
 
 use super::config::EvidenceConfig;
 use super::lines::redact_lines;
-use crate::group::sight::without_colours;
+use crate::group::subject::without_colours;
 
 /// What is taken from the end of a line that was cut, where no blank comes before: a part of a secret is not known for one.
 const CUT_WORD: usize = 128;

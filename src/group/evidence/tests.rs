@@ -128,6 +128,19 @@ fn steady_hits_are_captured_once_in_an_interval() {
 }
 
 #[test]
+fn where_no_two_hits_are_alike_a_workload_has_so_many_captures_and_others_have_theirs() {
+    let interval = Span(Duration::from_secs(60));
+    let mut world = World::new(EvidenceConfig { max_per_workload: 5, interval, ..config(1, 0) });
+    let word = |n: i64| n.to_string().bytes().map(|digit| char::from(digit + 49)).collect::<String>();
+    let captured = |world: &mut World, seconds: std::ops::Range<i64>| {
+        seconds.filter(|second| !world.push("a", &[&format!("panic: {}", word(*second))], *second).0.is_empty()).count()
+    };
+    assert_eq!(captured(&mut world, 0..59), 5);
+    assert_eq!(world.push("b", &["panic: x"], 59).0.len(), 1, "another workload");
+    assert_eq!(captured(&mut world, 100..150), 5, "in the next interval");
+}
+
+#[test]
 fn lines_are_cut_and_no_part_of_a_secret_is_left_at_the_cut() {
     let mut world = World::new(EvidenceConfig { max_line: ByteSize(64), ..config(1, 1) });
     let long = format!("{} token ghp_abcdefghijklmnopqrstuvwxyz0123456789", "x".repeat(40));

@@ -1,5 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::GroupConfig;
 use crate::group::samples::{Bench, at, rule, rules};
@@ -7,14 +6,14 @@ use crate::group::samples::{Bench, at, rule, rules};
 use super::*;
 
 /// Lines as hits of one rule at one workload, one after the other.
-struct Run {
-    bench: Bench,
+pub(in crate::group::template) struct Run {
+    pub(in crate::group::template) bench: Bench,
     templates: HitTemplates,
     into: BTreeMap<TemplateGroup, TemplateGroup>,
 }
 
 impl Run {
-    fn new(most: usize) -> Self {
+    pub(in crate::group::template) fn new(most: usize) -> Self {
         Self {
             bench: Bench::new(GroupConfig::default(), rules(vec![rule("r", 1, 60)])),
             templates: HitTemplates::new(most),
@@ -41,7 +40,7 @@ impl Run {
         group
     }
 
-    fn groups(&mut self, lines: &[String]) -> Vec<TemplateGroup> {
+    pub(in crate::group::template) fn groups(&mut self, lines: &[String]) -> Vec<TemplateGroup> {
         let found: Vec<TemplateGroup> = lines.iter().map(|line| self.take("api", line).0).collect();
         found.into_iter().map(|group| self.now(group)).collect()
     }
@@ -157,79 +156,4 @@ fn a_template_that_became_general_is_told_once_and_shown_from_then_on() {
     assert!(again.templates.resolve(&mut sightings).is_empty());
     assert_eq!(&*sightings.list[0].template, general);
     assert!(again.templates.take_news().shown.is_empty());
-}
-
-/// Lines with the label of each: a folder of `NAME_2k.log` with `NAME_2k.log_structured.csv`.
-fn labelled(folder: &Path) -> Vec<(String, Vec<String>, Vec<String>)> {
-    let mut logs: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
-    logs.retain(|path| path.to_string_lossy().ends_with("_2k.log"));
-    logs.sort();
-    let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).expect("a readable file")).into_owned();
-    let set = |path: &std::path::PathBuf| {
-        let lines: Vec<String> = read(path).lines().map(str::to_owned).collect();
-        let mut rows = records(&read(&path.with_extension("log_structured.csv"))).into_iter();
-        let column = rows.next().expect("a head").iter().position(|name| name == "EventId").expect("labels");
-        let labels: Vec<String> = rows.map(|row| row[column].clone()).collect();
-        assert_eq!(lines.len(), labels.len(), "{path:?}");
-        (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), lines, labels)
-    };
-    logs.iter().map(set).collect()
-}
-
-/// The records of a CSV file (RFC 4180).
-fn records(text: &str) -> Vec<Vec<String>> {
-    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut field)),
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut field));
-                rows.push(std::mem::take(&mut row));
-            }
-            '\r' if !quoted => {}
-            c => field.push(c),
-        }
-    }
-    if !row.is_empty() {
-        row.push(field);
-        rows.push(row);
-    }
-    rows
-}
-
-/// The share of lines whose group holds exactly the lines of one label.
-fn accuracy(groups: &[TemplateGroup], labels: &[String]) -> f64 {
-    let (mut by_group, mut by_label) = (HashMap::<_, Vec<usize>>::new(), HashMap::<_, Vec<usize>>::new());
-    for (n, (group, label)) in groups.iter().zip(labels).enumerate() {
-        by_group.entry(group).or_default().push(n);
-        by_label.entry(label).or_default().push(n);
-    }
-    let right: usize = by_group.values().filter(|lines| by_label[&labels[lines[0]]] == **lines).map(Vec::len).sum();
-    right as f64 / groups.len() as f64
-}
-
-/// What `run` does when every line is a hit, line by line, without looking ahead. `cargo test --lib accuracy -- --nocapture` shows the table.
-#[test]
-fn the_accuracy_on_labelled_lines_is_far_above_that_of_the_mask_alone() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/loghub");
-    let sets = labelled(&folder);
-    if sets.is_empty() {
-        println!("no labelled lines in {}: nothing measured", folder.display());
-        return;
-    }
-    let (mut alone_average, mut average) = (0.0, 0.0);
-    for (name, lines, labels) in &sets {
-        let mut run = Run::new(100_000);
-        let alone: Vec<TemplateGroup> = lines.iter().map(|line| run.bench.sight(&[("api", line, at(0))], at(0)).list[0].group).collect();
-        let groups = run.groups(lines);
-        let (mask, mined) = (accuracy(&alone, labels), accuracy(&groups, labels));
-        println!("{name:<20} mask alone {mask:.4}, with groups {mined:.4}: {} groups", distinct(&groups));
-        (alone_average, average) = (alone_average + mask / sets.len() as f64, average + mined / sets.len() as f64);
-    }
-    println!("average              mask alone {alone_average:.4}, with groups {average:.4}");
-    assert!(average >= 0.93, "{average}");
-    assert!(average > alone_average + 0.15, "{average} with groups and {alone_average} without");
 }

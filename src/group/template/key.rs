@@ -1,10 +1,13 @@
 //! From a message to the key of its group: what varies becomes a [`HOLE`], all else stays.
 //!
 //! One pass. A token is a run between blanks and the marks `= : , ; ( ) [ ] { } < > " ' |`. It varies when it has a digit, or is a path, an
-//! address, a truth value behind `=` or `:`, a long run of hexadecimal letters, or names a time. Values in a row are one value, because lists
-//! differ in length. A unit belongs to its number, and a pair of brackets with nothing in it lacks a value.
+//! address, a truth value behind `=` or `:`, a long run of hexadecimal letters, or names a time; so does an attribute behind a comma, as in
+//! `, host: a`. Values in a row are one value, because lists differ in length. A unit belongs to its number, and a pair of brackets with
+//! nothing in it lacks a value.
 
 use crate::group::mask::time;
+
+use super::words::{ATTRIBUTES, PREPOSITIONS, SECOND_LABELS, SWITCHES, THINGS, TOP_LABELS, TRUTHS, UNITS};
 
 /// Stands for a value that varies. No control character of a line gets into a key, so it cannot be mistaken.
 pub(super) const HOLE: u8 = 0;
@@ -54,36 +57,12 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-/// Units that stand behind a number and a blank.
-const UNITS: [&[u8]; 36] = [
-    b"B", b"KB", b"kB", b"MB", b"GB", b"TB", b"KiB", b"MiB", b"GiB", b"TiB", b"K", b"M", b"G", b"kb", b"mb", b"gb", b"bit", b"kbps",
-    b"Mbps", b"Gbps", b"KB/s", b"MB/s", b"ns", b"us", b"ms", b"s", b"sec", b"secs", b"msec", b"min", b"mins", b"hrs", b"%", b"Hz", b"MHz",
-    b"GHz",
-];
-
-/// Last labels of host names that are not the first word of a package as well.
-const TOP_LABELS: [&[u8]; 13] =
-    [b"com", b"net", b"org", b"edu", b"gov", b"mil", b"info", b"biz", b"local", b"internal", b"lan", b"localdomain", b"arpa"];
-
-/// Labels under which countries give out names: `example.co.uk`.
-const SECOND_LABELS: [&[u8]; 9] = [b"com", b"co", b"edu", b"org", b"net", b"gov", b"ac", b"or", b"ne"];
-
-/// What `=` and `:` may assign besides names and numbers.
-const TRUTHS: [&[u8]; 8] = [b"true", b"false", b"null", b"nil", b"None", b"True", b"False", b"NULL"];
-
-/// What switches are set to. These are prepositions and answers, too, so what follows must end the value.
-const SWITCHES: [&[u8]; 4] = [b"on", b"off", b"yes", b"no"];
-
-/// `for user root`: behind a preposition and the name of a kind of thing stands which one it is.
-const PREPOSITIONS: [&[u8]; 10] = [b"for", b"by", b"of", b"from", b"to", b"on", b"as", b"at", b"with", b"in"];
-const THINGS: [&[u8]; 8] = [b"user", b"username", b"account", b"host", b"hostname", b"node", b"client", b"group"];
-
 /// Writes the key of a message into `out`, which is cleared first. The same bytes always give the same key.
 pub(super) fn key(message: &[u8], out: &mut Vec<u8>) {
     write(message, false, out);
 }
 
-/// The same for a message in which only what has a digit varies, and what else varies by its shape is to stay.
+/// The same for a message in which what has a digit varies, and paths and names of hosts are to stay.
 pub(super) fn key_of_digits(message: &[u8], out: &mut Vec<u8>) {
     write(message, true, out);
 }
@@ -99,7 +78,7 @@ fn write(message: &[u8], only_digits: bool, out: &mut Vec<u8>) {
 struct Keyer<'a> {
     text: &'a [u8],
     at: usize,
-    /// Names, paths and addresses without a digit stay.
+    /// Names and paths without a digit stay.
     only_digits: bool,
     /// A blank was read and is not written yet.
     blank: bool,
@@ -149,6 +128,31 @@ impl Keyer<'_> {
         }
         self.write_blank();
         self.out.push(mark);
+        if mark == b':' && next == b' ' && self.is_attribute() {
+            self.at = self.end_of_value();
+            self.blank = true;
+            self.hole();
+        }
+    }
+
+    /// What was written last is a comma, the name of an attribute and a colon.
+    fn is_attribute(&self) -> bool {
+        let before = &self.out[..self.out.len() - 1];
+        let length = before.iter().rev().take_while(|byte| byte.is_ascii_lowercase()).count();
+        let (rest, name) = before.split_at(before.len() - length);
+        rest.ends_with(b", ") && ATTRIBUTES.contains(&name)
+    }
+
+    /// Behind the value that follows: up to a comma or the end, or up to the quote that ends it.
+    fn end_of_value(&self) -> usize {
+        let rest = &self.text[self.at..];
+        let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+        let (quote, inside) = match rest.get(blanks) {
+            Some(quote @ (b'"' | b'\'')) => (*quote, blanks + 1),
+            _ => (b',', blanks),
+        };
+        let length = memchr::memchr(quote, &rest[inside..]).map_or(rest.len() - inside, |length| length + usize::from(quote != b','));
+        self.at + inside + length
     }
 
     /// The last bytes written open a pair of brackets that stands by itself, and `mark` closes it.
@@ -188,7 +192,7 @@ impl Keyer<'_> {
             self.hole();
         } else if seen & !(PLAIN | HEX) == 0 {
             self.word(start, end, seen);
-        } else if !self.only_digits && self.varies(token, seen) {
+        } else if (seen & ODD != 0 && is_address(token)) || (!self.only_digits && self.varies(token, seen)) {
             self.hole();
         } else {
             self.constant(start, end);
@@ -251,11 +255,8 @@ impl Keyer<'_> {
         if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || seen & DOT != 0 || count(b'/') >= 2) {
             return true;
         }
-        if seen & ODD != 0 {
-            let address = token.contains(&b'@') && !matches!((token.first(), token.last()), (Some(b'@'), _) | (_, Some(b'@')));
-            if address || count(b'\\') >= 2 || (token[0] == b'\\' && token.len() > 2) {
-                return true;
-            }
+        if seen & ODD != 0 && (is_address(token) || count(b'\\') >= 2 || (token[0] == b'\\' && token.len() > 2)) {
+            return true;
         }
         seen & DOT != 0 && self.is_host(token)
     }
@@ -345,6 +346,11 @@ impl Keyer<'_> {
     }
 }
 
+/// Somebody at some place.
+fn is_address(token: &[u8]) -> bool {
+    token.contains(&b'@') && !matches!((token.first(), token.last()), (Some(b'@'), _) | (_, Some(b'@')))
+}
+
 fn is_closing(mark: u8) -> bool {
     matches!(mark, b')' | b']' | b'}' | b'>')
 }
@@ -362,8 +368,9 @@ pub(super) fn words_of(key: &[u8]) -> impl Iterator<Item = (usize, usize)> {
             while at < key.len() && class(key[at]) & (BLANK | MARK) == 0 {
                 at += 1;
             }
-            let is_path = key[start] == b'/' && at > start + 1;
-            if at > start && (key[start].is_ascii_alphabetic() || (0x80..STAND_IN).contains(&key[start]) || key[start] == b'_' || is_path) {
+            let token = &key[start..at];
+            let is_word = |byte: &u8| byte.is_ascii_alphabetic() || (0x80..STAND_IN).contains(byte);
+            if token.first().is_some_and(|first| is_word(first) || *first == b'_' || (*first < STAND_IN && token.iter().any(is_word))) {
                 return Some((start, at));
             }
             at += usize::from(at == start);
@@ -409,6 +416,9 @@ mod tests {
             ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
             ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
             ("deadbeef bad", "<*> bad"),
+            ("refused, client: 10.0.0.1, request: \"GET / HTTP/1.1\", host: \"a\"", "refused, client: <*>, request: <*>, host: <*>"),
+            ("refused, client: , host: \"", "refused, client: <*>, host: <*>"),
+            ("refused, reason: none, the host: up", "refused, reason: none, the host: up"),
             ("", ""),
         ] {
             assert_eq!(shown(message), expected, "{message}");

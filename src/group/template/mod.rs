@@ -15,6 +15,8 @@
 //! [`TemplateMiner::save`] and [`TemplateMiner::restore`]. Memory is bounded by [`TemplateConfig::max_groups`]: when there are so many, lines
 //! of no known group are of [`GroupId::OTHER`].
 
+#[cfg(test)]
+mod accuracy_tests;
 mod groups;
 mod header;
 mod hits;
@@ -24,6 +26,7 @@ mod moment;
 mod state;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -343,8 +343,8 @@ fn a_state_that_is_none_is_refused_with_the_reason() {
         ("", "is no saved state"),
         ("{}", "is no saved state"),
         ("{\"version\":7}", "another version"),
-        ("{\"version\":1,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
-        ("{\"version\":1,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
+        ("{\"version\":2,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
+        ("{\"version\":2,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
     ] {
         let refused = TemplateMiner::restore(TemplateConfig::default(), saved).expect_err(saved).to_string();
         assert!(refused.contains(reason), "{saved}: {refused}");

@@ -22,7 +22,7 @@ const MAX_EXCEPTIONS: usize = 8;
 const MAX_FRAMES: usize = 10;
 
 /// Lines in a row that may belong to a trace without looking so: a message of several lines, and empty ones.
-pub(super) const MAX_LOOSE: u8 = 5;
+pub const MAX_LOOSE: u8 = 5;
 
 /// The language that a trace is written by, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub(super) enum Part {
 
 /// What a line is to the lines before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::group) enum Step {
     /// Belongs to them.
     Continues,
     /// Belongs to them if one that continues follows: an empty line, or one of a message of several lines.
@@ -111,7 +111,7 @@ pub(in crate::group) struct Limits {
 
 impl Fold {
     /// A trace whose first line this is, or may be.
-    pub(super) fn begin(line: &[u8]) -> Option<Self> {
+    pub(in crate::group) fn begin(line: &[u8]) -> Option<Self> {
         let kind = kind(line);
         let mut fold = Self {
             language: Language::Unknown,
@@ -129,7 +129,7 @@ impl Fold {
     }
 
     /// Takes the next line of the stream, if it belongs to the trace.
-    pub(super) fn step(&mut self, line: &[u8], limits: Limits) -> Step {
+    pub(in crate::group) fn step(&mut self, line: &[u8], limits: Limits) -> Step {
         self.lines += 1;
         self.bytes += line.len() as u64 + 1;
         if self.lines > limits.lines || self.bytes > limits.bytes {
@@ -149,14 +149,14 @@ impl Fold {
 
     /// There are frames, so it is a trace.
     #[must_use]
-    pub(super) fn is_proven(&self) -> bool {
+    pub(in crate::group) fn is_proven(&self) -> bool {
         self.is_proven
     }
 
     /// What tells this fault from others: types from the outermost exception to the root cause, and the program's own frames from the innermost
     /// on. `None` while it is not a trace.
     #[must_use]
-    pub(super) fn identity(&self, limit: usize) -> Option<String> {
+    pub(in crate::group) fn identity(&self, limit: usize) -> Option<String> {
         if !self.is_proven {
             return None;
         }

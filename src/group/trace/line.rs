@@ -12,6 +12,8 @@ static PANIC: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finde
 /// What a line looks like. Most looks mean something in a trace only; the automaton in `fold.rs` decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
+    /// Several lines: a record by itself.
+    Text,
     /// Nothing but blanks.
     Blank,
     /// Begins with a type of error, such as `java.io.IOException: message`; everything from the type on.
@@ -72,6 +74,26 @@ pub(super) enum Kind<'a> {
     Plain,
 }
 
+/// What a line looks like, as far as it matters for finding traces among other lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Begins a trace or is a frame of one.
+    Telling,
+    /// Stands in traces, and elsewhere as well.
+    Part,
+    /// Anything else.
+    Other,
+}
+
+/// What a line looks like to who looks for traces.
+pub(in crate::group) fn look(line: &[u8]) -> Look {
+    match kind(line) {
+        Kind::Plain | Kind::Blank | Kind::Text => Look::Other,
+        Kind::Indented | Kind::Close | Kind::Numbered(_) | Kind::Filler | Kind::Note | Kind::Call(_) | Kind::NodeSource => Look::Part,
+        _ => Look::Telling,
+    }
+}
+
 /// A line without what ends it.
 pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     line.trim_ascii_end()
@@ -84,6 +106,9 @@ pub(super) fn kind(line: &[u8]) -> Kind<'_> {
     let line = trimmed(line);
     let text = line.trim_ascii_start();
     let Some(first) = text.first() else { return Kind::Blank };
+    if memchr::memchr(b'\n', text).is_some() {
+        return Kind::Text;
+    }
     if text.len() < line.len() { indented(text, *first) } else { flush(text, *first) }
 }
 
@@ -335,7 +360,7 @@ fn is_uuid(text: &[u8]) -> bool {
 }
 
 /// True for a line that begins as a log line does: with a time, a level, or both. It is a record of its own.
-pub(super) fn has_log_header(line: &[u8]) -> bool {
+pub(in crate::group) fn has_log_header(line: &[u8]) -> bool {
     const LEVELS: [&[u8]; 18] = [
         b"ERROR",
         b"WARN",
@@ -357,6 +382,9 @@ pub(super) fn has_log_header(line: &[u8]) -> bool {
         b"time=",
     ];
     let text = line.trim_ascii_start();
+    if text.first() == Some(&b'[') && text.get(37) == Some(&b']') && is_uuid(&text[1..37]) {
+        return false;
+    }
     let text = text.strip_prefix(b"[").unwrap_or(text);
     if LEVELS.iter().any(|level| text.starts_with(level)) {
         return true;

@@ -24,9 +24,10 @@ mod line;
 mod name;
 
 pub use config::TraceConfig;
-pub(in crate::group) use fold::{Fold, Limits};
-
-use fold::Step;
+pub use fold::MAX_LOOSE;
+pub(super) use fold::{Fold, Limits, Step};
+pub use line::Look;
+pub(super) use line::{has_log_header, look};
 
 /// What tells the fault of a text from others, when it holds a trace: the first of its traces. At most `limit` bytes.
 ///

@@ -6,7 +6,7 @@ use crate::model::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 
 use super::*;
 
-fn evidence(id: i64, after: &[&str]) -> Arc<Evidence> {
+pub(super) fn evidence(id: i64, after: &[&str]) -> Arc<Evidence> {
     let line = |text: &str| EvidenceLine { at: START, line: text.into() };
     let before = vec![line("before \"it\" \u{0}\\ ü")];
     Arc::new(Evidence { id: CaptureId(id), at: START, before, hit: "hit".into(), after: after.iter().map(|text| line(text)).collect() })

@@ -1,7 +1,8 @@
 //! Template groups come back in the order of their birth, and events show what became of theirs.
 
-use crate::model::{TemplateBirth, TemplateGroup};
+use crate::model::{EvidenceWrite, TemplateBirth, TemplateGroup};
 
+use super::evidence::evidence;
 use super::*;
 
 fn group(n: u8) -> TemplateGroup {
@@ -65,8 +66,14 @@ fn the_events_of_a_group_are_found_and_say_where_they_went() {
     let all = [of_group(1, 1), of_group(2, 2), of_group(3, 1), event(4)];
     writer.commit(&opening(&all)).unwrap();
     assert_eq!(writer.events_of_groups(&[group(2), group(1), group(9)]).unwrap(), [all[1].clone(), all[0].clone(), all[2].clone()]);
-    let merged = vec![(EventRow(3), EventRow(2))];
+    // The lines around hits go with them, where there are none.
+    let captures = [(1, 7), (3, 8)].map(|(n, id)| EvidenceWrite::Capture(event(n).row, evidence(id, &[])));
+    writer.commit(&commit_of(Changes { evidence: captures.into(), ..Changes::default() })).unwrap();
+    let merged = vec![(EventRow(3), EventRow(2)), (EventRow(2), EventRow(1))];
     writer.commit(&commit_of(Changes { merged, ..Changes::default() })).unwrap();
     assert_eq!(store.get(event(3).id).unwrap().unwrap().merged_into, Some(event(2).id));
-    assert_eq!(store.get(event(2).id).unwrap().unwrap().merged_into, None);
+    assert_eq!(store.get(event(2).id).unwrap().unwrap().merged_into, Some(event(1).id));
+    assert_eq!(store.get(event(1).id).unwrap().unwrap().merged_into, None);
+    let kept = [1, 2, 3].map(|n| store.evidence(event(n).row).unwrap().first.map(|first| first.id.0));
+    assert_eq!(kept, [Some(7), Some(8), None], "what is there stays");
 }

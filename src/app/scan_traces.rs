@@ -1,0 +1,77 @@
+//! Which lines of a file have to be framed together with a candidate line, because they may be one stack trace with it.
+
+use std::ops::Range;
+
+use crate::collect::files::{Chunk, Layout, StdStream, parse_cri};
+use crate::group::{Look, MAX_LOOSE, look_at};
+
+/// Lines of the other output of a container that are stepped over.
+const MAX_ASIDE: usize = 512;
+
+/// Lines that are framed in one direction at most: as many as a trace may have by default. What is behind them is looked at by its own hits.
+const MAX_LINES: usize = 10_000;
+
+/// The text of a framed line, and which output of a container it is of.
+pub(super) fn framed(layout: Layout, line: &[u8]) -> (&[u8], StdStream) {
+    match layout {
+        Layout::Cri => parse_cri(line).map_or((line, StdStream::Out), |parsed| (parsed.text, parsed.stream)),
+        Layout::Plain => (line, StdStream::Out),
+    }
+}
+
+/// The lines from the first to the last that may be one trace with a line, as a range without the last `\n`: most often the line alone. Nothing
+/// before `after` is looked at.
+pub(super) fn around_trace(chunk: Chunk<'_>, layout: Layout, line: Range<usize>, after: usize) -> Range<usize> {
+    let (text, side) = framed(layout, &chunk.0[line.clone()]);
+    let before =
+        |line: &Range<usize>| line.start.checked_sub(1).filter(|end| *end >= after && line.start > after).map(|end| chunk.around(end));
+    let behind = |line: &Range<usize>| (line.end + 1 < chunk.0.len()).then(|| chunk.around(line.end + 1));
+    let look_of = |line: &Range<usize>| {
+        let (text, of) = framed(layout, &chunk.0[line.clone()]);
+        (of == side).then(|| look_at(text))
+    };
+    let is_telling = |found: Option<Range<usize>>| found.and_then(|line| look_of(&line)).is_some_and(|(look, _)| look == Look::Telling);
+    if look_at(text).0 == Look::Other && !is_telling(next(&line, &before, &look_of)) && !is_telling(next(&line, &behind, &look_of)) {
+        return line;
+    }
+    let start = farthest(&line, &before, &look_of).start;
+    let end = farthest(&line, &behind, &look_of).end;
+    start..end
+}
+
+/// The next line of the same output.
+fn next(
+    from: &Range<usize>,
+    step: &impl Fn(&Range<usize>) -> Option<Range<usize>>,
+    look_of: &impl Fn(&Range<usize>) -> Option<(Look, bool)>,
+) -> Option<Range<usize>> {
+    std::iter::successors(step(from), step).take(MAX_ASIDE).find(|line| look_of(line).is_some())
+}
+
+/// The farthest line in one direction that may be one trace with `from`.
+fn farthest(
+    from: &Range<usize>,
+    step: &impl Fn(&Range<usize>) -> Option<Range<usize>>,
+    look_of: &impl Fn(&Range<usize>) -> Option<(Look, bool)>,
+) -> Range<usize> {
+    let (mut last, mut loose, mut aside) = (from.clone(), 0, 0);
+    for line in std::iter::successors(step(from), step).take(MAX_LINES) {
+        match look_of(&line) {
+            None if aside == MAX_ASIDE => break,
+            None => aside += 1,
+            Some((Look::Other, has_header)) => {
+                loose += 1;
+                // The line before a trace may be its logger's.
+                last = line;
+                if has_header || loose > MAX_LOOSE {
+                    break;
+                }
+            }
+            Some(_) => {
+                (loose, aside) = (0, 0);
+                last = line;
+            }
+        }
+    }
+    last
+}
