@@ -18,6 +18,7 @@ use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::absence::Absence;
+use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::{Metrics, Scanned};
 use super::quiet::QuietClock;
 use super::rule_history::RuleHistory;
@@ -36,7 +37,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const TICK: Duration = Duration::from_secs(1);
 
 /// Events that go on to their next state in one commit: one more step follows at once, but whoever waits comes first.
-const MOST_LAPSED: usize = 200;
+pub(super) const MOST_LAPSED: usize = 200;
 
 /// The hits of one batch, and who waits for them.
 pub(super) struct Effects {
@@ -55,6 +56,8 @@ pub(super) enum Work {
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
     Rules { generation: Generation, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
+    /// Commit that an incident is over, and answer.
+    Resolve(Resolution),
 }
 
 /// Everything that the loop owns.
@@ -73,6 +76,8 @@ pub(super) struct CommitLoop {
     pub(super) quiet: QuietClock,
     /// What is known of sources.
     pub(super) absence: Absence,
+    /// What follows for incidents.
+    pub(super) incidents: IncidentKeeper,
 }
 
 /// What one commit will settle.
@@ -90,7 +95,7 @@ impl CommitLoop {
     pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), StoreError> {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         loop {
-            let pause = if self.more_to_remove { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
             let asked = self.ask_sources();
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
             // With more on the way nobody knows what did not come.
@@ -134,6 +139,10 @@ impl CommitLoop {
                     self.wait_for(absent);
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
+                }
+                Work::Resolve(resolution) => {
+                    self.finish(std::mem::take(&mut settling), None).await?;
+                    self.resolve(resolution).await?;
                 }
             }
         }
@@ -194,7 +203,8 @@ impl CommitLoop {
         let rules = rules.or_else(|| self.rules.closing(oldest?));
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
-        let mut commit = Commit { changes, requests, rules, healthy: None };
+        let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
+        let mut commit = Commit { changes, requests, rules, incidents, healthy: None };
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
@@ -202,6 +212,7 @@ impl CommitLoop {
             let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
             self.metrics.grouped(self.grouper.take_counts(), self.grouper.template_groups());
+            self.metrics.incidents(&commit.incidents);
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.
@@ -233,10 +244,10 @@ impl CommitLoop {
         effects.ack.settle(Fate::Durable);
     }
 
-    /// Events that were not hit for their time go on to their next state.
+    /// Events that were not hit for their time go on to their next state, and incidents follow.
     async fn lapse(&mut self) -> Result<(), StoreError> {
         if !self.quiet.sweeps() {
-            return Ok(());
+            return self.settle_incidents().await;
         }
         let now = self.now();
         let heads = self.until_it_works(|writer| writer.lapsed(now.healthy, MOST_LAPSED)).await?;
@@ -247,9 +258,10 @@ impl CommitLoop {
         }
         if all {
             let next = self.until_it_works(Writer::next_lapse).await?;
-            self.quiet.swept(next);
+            let aging = self.next_aging().await?;
+            self.quiet.swept(next.into_iter().chain(aging).min());
         }
-        Ok(())
+        self.settle_incidents().await
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -258,6 +270,7 @@ impl CommitLoop {
 
     /// Forgets what is in memory and begins anew with what the store holds.
     async fn refresh(&mut self) -> Result<(), StoreError> {
+        self.incidents.compare();
         self.grouper.forget();
         let unpublished = self.until_it_works(Writer::unpublished).await?;
         self.grouper.restore_unpublished(unpublished);

@@ -46,10 +46,15 @@ impl Bench {
 
     /// A batch of one line that was scanned with the rules of this generation.
     fn batch(&mut self, generation: usize, line: &str) {
+        self.batch_of(generation, Labels::default(), line);
+    }
+
+    /// The same, from a stream with these labels.
+    fn batch_of(&mut self, generation: usize, labels: Labels, line: &str) {
         let (detector, names) = &self.sets[generation - 1];
         let now = Clock::system().now();
         let mut block = Block::over(line.as_bytes().to_vec());
-        let stream = block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+        let stream = block.add_stream(Arc::new(Stream::claimed(labels)));
         block.push(Line { start: 0, end: line.len() as u32, stream, at: now });
         let mut hits = Vec::new();
         detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
@@ -100,6 +105,7 @@ fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, firs
         rules: RuleHistory::new(Generation(1), first),
         more_to_remove: false,
         absence: Absence::new(Sources::new(source_limits(&group.absence), HealthyTime::default()), AbsenceView::default(), ""),
+        incidents: IncidentKeeper::new(&group.incidents),
     };
     (store, commits)
 }

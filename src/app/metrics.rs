@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
 use crate::group::{GroupCounts, Sightings, shown_name};
-use crate::model::{AbsenceStatus, Priority, SourceName, WatchPhase};
+use crate::model::{AbsenceStatus, IncidentReason, IncidentWrite, Priority, SourceName, WatchPhase};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
 use crate::telemetry::{Family, Registry};
@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     late_hits: Counter,
     cut_texts: Counter,
     folded_hits: Counter,
+    captured_hits: Counter,
+    short_captures: Counter,
     template_groups: Gauge,
     merged_events: Counter,
     ungrouped: Counter,
@@ -35,6 +37,7 @@ pub(super) struct Metrics {
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
+    incidents: [Counter; IncidentReason::ALL.len()],
     detected: Counter,
     deduplicated: Counter,
     errors: Mutex<HashMap<(Priority, String), Counter>>,
@@ -98,6 +101,16 @@ impl Metrics {
                 "Labels left out of new events, and label values and names of workloads cut there, because they were too many or too long.",
                 &[],
             ),
+            captured_hits: registry.counter(
+                "kube_sentinel_group_captured_hits_total",
+                "Hits that were stored with the lines around them.",
+                &[],
+            ),
+            short_captures: registry.counter(
+                "kube_sentinel_group_short_captures_total",
+                "Captures that did not get the lines that came after them, because there was too much to commit; for each push with such lines.",
+                &[],
+            ),
             folded_hits: registry.counter(
                 "kube_sentinel_group_folded_hits_total",
                 "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
@@ -134,6 +147,10 @@ impl Metrics {
                 &[],
             ),
             opened: registry.counter("kube_sentinel_group_events_opened_total", "Events that were born.", &[]),
+            incidents: IncidentReason::ALL.map(|reason| {
+                let help = "Transitions of incidents, by reason.";
+                registry.counter("kube_sentinel_group_incident_transitions_total", help, &[("reason", reason.as_str())])
+            }),
             detected: registry.counter("kube_sentinel_errors_detected_total", "Hits that were committed.", &[]),
             deduplicated: registry.counter(
                 "kube_sentinel_errors_deduplicated_total",
@@ -221,6 +238,13 @@ impl Metrics {
         self.deduplicated.increment(hits.saturating_sub(opened));
     }
 
+    /// Incidents made transitions, which are on disk.
+    pub(super) fn incidents(&self, writes: &[IncidentWrite]) {
+        for write in writes.iter().filter(|write| write.told) {
+            self.incidents[usize::from(write.incident.reason.code()) - 1].increment(1);
+        }
+    }
+
     /// What grouping did on the way to a commit.
     pub(super) fn grouped(&self, counts: GroupCounts, template_groups: usize) {
         self.template_groups.set(template_groups as f64);
@@ -229,6 +253,12 @@ impl Metrics {
         self.cut_texts.increment(counts.cut);
         self.folded_hits.increment(counts.folded);
         self.unwatched_keys.increment(counts.unwatched);
+        self.captured_hits.increment(counts.captured);
+    }
+
+    /// So many captures did not get their later lines.
+    pub(super) fn left_short(&self, captures: usize) {
+        self.short_captures.increment(captures as u64);
     }
 
     /// What rules wait for.

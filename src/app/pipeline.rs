@@ -138,8 +138,13 @@ impl Pipeline {
 
     /// Gives lines that came after a hit to its capture. Where the commit loop has much to do they are left out: nobody waits for them.
     fn hand_on(&self, amended: Vec<RawCapture>) {
-        if !amended.is_empty() && self.work.capacity() > commit_loop::QUEUE / 2 {
-            self.work.try_send(Work::Amend(amended.iter().map(|capture| Arc::new(capture.evidence())).collect())).ok();
+        if amended.is_empty() {
+            return;
+        }
+        let is_taken = self.work.capacity() > commit_loop::QUEUE / 2
+            && self.work.try_send(Work::Amend(amended.iter().map(|capture| Arc::new(capture.evidence())).collect())).is_ok();
+        if !is_taken {
+            self.metrics.left_short(amended.len());
         }
     }
 }

@@ -276,7 +276,7 @@ fn push_framed(block: &mut Block, layout: Layout, time: Timestamp, line: &[u8]) 
 }
 
 /// One stream for each output of a container, with the same labels: their lines are not one trace.
-fn add_outputs(block: &mut Block, stream: &Arc<Stream>) {
+pub(super) fn add_outputs(block: &mut Block, stream: &Arc<Stream>) {
     for _ in [StdStream::Out, StdStream::Err] {
         block.add_stream(Arc::clone(stream));
     }

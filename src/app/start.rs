@@ -18,13 +18,14 @@ use crate::serve::config::ListenerConfig;
 use crate::serve::listener::{BindError, Listener};
 use crate::serve::metrics::ServeMetrics;
 use crate::serve::tls::Tls;
-use crate::serve::{self, AbsenceView, Handles, Reload, RulesView, TotalsView};
+use crate::serve::{self, AbsenceView, Handles, IncidentResolver, Reload, RulesView, TotalsView};
 use crate::store::{self, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
 use super::absence::Absence;
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
+use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Pipeline, ScratchPool};
 use super::quiet::QuietClock;
@@ -166,6 +167,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         rules: RuleHistory::new(Generation(1), update.clone()),
         more_to_remove: false,
+        incidents: IncidentKeeper::new(&config.group.incidents),
         quiet: QuietClock::new(healthy, clock.now(), &config.group.lifecycle),
         absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
     };
@@ -180,6 +182,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let first = in_force.load_full();
     metrics.rules_in_force(first.detector.rules());
     let view = RulesView::new(reload::status(&first, config.detect.engine.as_str(), good));
+    // Weak, so that the commit loop ends although the API still has it.
+    let resolutions = work.downgrade();
     let (reloader, reload_requests) = serve::Reloader::channel();
     let keeper = RuleKeeper {
         config: config.rules.clone(),
@@ -211,6 +215,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         absences,
         reload: reloader,
         totals: TotalsView::new(move || totals.totals()),
+        incidents: IncidentResolver::new(move |id, done| {
+            resolutions.upgrade().is_some_and(|work| work.try_send(Work::Resolve(Resolution { id, done })).is_ok())
+        }),
         readiness: readiness.clone(),
         registry: registry.clone(),
         clock: clock.clone(),

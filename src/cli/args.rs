@@ -148,7 +148,14 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(super) fail_on: Option<FailOn>,
 
-    /// How to write the report. As JSON it is one object with counts, every rule and every event that fired; keys are only added.
+    /// How to write the report.
+    ///
+    /// As JSON it is one object, {"from", "to", "files", "lines", "bytes", "cut_lines", "out_of_order", "lower_bound", "compared", "new", "lost",
+    /// "different", "same", "rules", "events", "in_force"}. Each of "rules" is {"rule", "priority", "replayed", "baseline"}, where "replayed" is
+    /// with the rules that are tried and "baseline" with those in force: null or {"hits", "events", "fired", "outbreaks", "resolved",
+    /// "notices", "action", "unfollowed"}. Each of "events" fired and is {"change": "new", "lost", "different" or "same", "replayed",
+    /// "baseline"}: null or {"error": the event as `events --format json` prints it, "fired_at", "peak": most hits in the window, "outbreaks",
+    /// "notices", "transitions": [{"at", "to", "reason", "notice"}], "more_transitions"}. "in_force" is null without --store. Keys are only added.
     #[arg(long, value_enum, default_value_t = EventFormat::Text)]
     pub(super) format: EventFormat,
 }

@@ -28,8 +28,11 @@ pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
                 false => now,
             }
         };
+        // What each outbreak would have proposed.
+        let action = rule.replayed.as_ref().map(|of| of.action.as_str()).filter(|action| *action != "none");
+        let action = action.map_or_else(String::new, |action| format!(" [{action}]"));
         rows.push([
-            format!("{} {}", rule.priority, rule.rule),
+            format!("{} {}{action}", rule.priority, rule.rule),
             cell(&|of| of.hits),
             cell(&|of| of.events),
             cell(&|of| of.outbreaks),
@@ -52,6 +55,9 @@ pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
         0 => writeln!(out, "none of {others} rules met a line")?,
         _ if others > 0 => writeln!(out, "{others} other rules met no line")?,
         _ => {}
+    }
+    if report.rules.iter().filter_map(|rule| rule.replayed.as_ref()).any(|of| of.hits > 0 && of.action != "none") {
+        writeln!(out, "in square brackets: the action that each outbreak would have proposed; nothing acts on it in this version")?;
     }
     if report.compared {
         writeln!(out, "in brackets: with the rules in force")?;

@@ -32,6 +32,7 @@ pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, h
         window: rule.window,
         merged_into: None,
         head,
+        incident: None,
     }
 }
 

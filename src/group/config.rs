@@ -41,6 +41,8 @@ pub struct GroupConfig {
     pub lifecycle: LifecycleConfig,
     /// When a line is absent, and when nobody can say so.
     pub absence: AbsenceConfig,
+    /// How the events of a service become one incident.
+    pub incidents: IncidentConfig,
     /// The last lines of each stream.
     pub tails: TailConfig,
     /// The lines around a hit that are stored with its event.
@@ -111,6 +113,20 @@ pub struct AbsenceConfig {
     pub lag: Span,
 }
 
+/// How the events of a service become one incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IncidentConfig {
+    /// An incident whose service fires again within this after it was resolved is reopened. Later it is a new one. Only time in which the
+    /// program was ready counts.
+    pub reopen_within: Span,
+    /// An incident that is open for this long is closed as aged out, and what still fires is in a new one. Only time in which the program was
+    /// ready counts.
+    pub max_age: Span,
+    /// An incident of a service that had another one within this, by the clock, is to be investigated: nothing is restarted for it.
+    pub recurrence_within: Span,
+}
+
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
@@ -134,6 +150,7 @@ impl Default for GroupConfig {
             storm: StormConfig::default(),
             lifecycle: LifecycleConfig::default(),
             absence: AbsenceConfig::default(),
+            incidents: IncidentConfig::default(),
             tails: TailConfig::default(),
             evidence: EvidenceConfig::default(),
             trace: TraceConfig::default(),
@@ -199,5 +216,12 @@ impl Default for AbsenceConfig {
             // Agents send what they have every few seconds.
             lag: Span::secs(60),
         }
+    }
+}
+
+impl Default for IncidentConfig {
+    fn default() -> Self {
+        // All three as contracts C.3 and C.10 have them.
+        Self { reopen_within: Span::secs(30 * 60), max_age: Span::secs(168 * 3_600), recurrence_within: Span::secs(7 * 24 * 3_600) }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life,
-    Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Generation,
+    HealthyTime, Life, Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::{CountBy, Rule};
 
@@ -76,6 +76,8 @@ pub struct GroupCounts {
     pub unlearned: u64,
     /// Keys of lines that are not waited for, because as many are as may be.
     pub unwatched: u64,
+    /// Hits that are stored with the lines around them.
+    pub captured: u64,
 }
 
 /// What a sighting means for the events of its window.
@@ -471,6 +473,7 @@ impl Grouper {
         (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
         changes.evidence = self.captured.take();
         changes.watches = self.absences.take_writes();
+        self.counts.captured += changes.evidence.iter().filter(|write| matches!(write, EvidenceWrite::Capture(..))).count() as u64;
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes
     }

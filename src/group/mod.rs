@@ -6,7 +6,8 @@
 //! what varies ([`mask`](mask())) or, of a stack trace, takes what does not (`trace`), and folds the hits of the batch by a hash of that. The
 //! [`Grouper`] runs in the commit loop, alone: it puts what was masked into its template group, which makes the
 //! [`Fingerprint`](crate::model::Fingerprint), keeps counts, windows and states, and knows what the feed has told. When an event is over and
-//! whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past.
+//! whether its coming back is noise says `lifecycle.rs`; both need nothing but the event's own past. [`Incidents`] says which incidents follow
+//! from events that come to fire or are over: one for all events of a service, from what the store knows of it.
 //!
 //! Where a hit stands in a stack trace, the lines of its stream around it are one record (`records.rs`): its hits count once, as if it had come
 //! as one line. All other hits are lines of their own.
@@ -31,6 +32,7 @@ mod evidence;
 mod exchange;
 mod fingerprint;
 mod grouper;
+mod incident;
 mod lifecycle;
 mod mask;
 mod names;
@@ -49,12 +51,13 @@ mod trace;
 mod window;
 
 pub use absence::{AbsentRule, Beat};
-pub use config::{AbsenceConfig, GroupConfig, LifecycleConfig, StormConfig, TailConfig};
+pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper, Judged};
+pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
 pub use records::look_at;

@@ -139,6 +139,17 @@ impl Changes {
     }
 }
 
+impl EventWrite {
+    /// The event with its new values.
+    #[must_use]
+    pub fn head(&self) -> &EventHead {
+        match self {
+            Self::Open(event) => &event.head,
+            Self::Update(head) | Self::Hit(head) | Self::Unhit(head) => head,
+        }
+    }
+}
+
 impl FeedKind {
     /// The name in the API.
     #[must_use]

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::{ErrorEvent, Evidence, Labels};
+use super::{ErrorEvent, Evidence, Incident, Labels};
 
 /// Rounds until nothing is recognised any more: what is cut or replaced may make an address of what was none before.
 const MAX_ROUNDS: usize = 8;
@@ -99,6 +99,15 @@ impl Egress {
             }
         }
         event.labels = self.hide_labels(&event.labels);
+    }
+
+    /// The same for the names of an incident's service.
+    pub fn hide_incident(&self, incident: &mut Incident) {
+        for name in [&mut incident.service.namespace, &mut incident.service.workload] {
+            if let Cow::Owned(hidden) = self.hide(name) {
+                *name = hidden.into();
+            }
+        }
     }
 
     /// The same for the lines around a hit.

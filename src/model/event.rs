@@ -96,6 +96,8 @@ pub struct ErrorEvent {
     pub merged_into: Option<EventId>,
     /// Everything that changes with later hits.
     pub head: super::EventHead,
+    /// The incident that it last fired in. Known of what was read from a store only.
+    pub incident: Option<super::IncidentId>,
 }
 
 /// One rule at one workload, by what its events show.

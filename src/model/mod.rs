@@ -13,6 +13,7 @@ mod event;
 mod evidence;
 mod fingerprint;
 mod ids;
+mod incident;
 mod labels;
 mod life;
 pub mod message;
@@ -33,6 +34,10 @@ pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, Transiti
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};
 pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
+pub use incident::{
+    EventTurn, Incident, IncidentId, IncidentMode, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Recurrence, Service,
+    ServiceFacts,
+};
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};

@@ -22,6 +22,10 @@ pub struct SubscribeRequest {
     /// The store that `after_seq` is about, as `EventUpdate.instance` named it. Empty: do not check.
     #[prost(string, tag = "7")]
     pub instance: ::prost::alloc::string::String,
+    /// Also transitions of incidents, as updates of KIND_INCIDENT. `tenants` and `namespaces` hold for them too, `min_priority` for their
+    /// severity; `rules` does not.
+    #[prost(bool, tag = "8")]
+    pub include_incidents: bool,
 }
 /// One entry of the feed, or word of how far the feed has come.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -35,12 +39,15 @@ pub struct EventUpdate {
     /// When it was committed, by the server's clock. Absent when `kind` is `KIND_PROGRESS`.
     #[prost(message, optional, tag = "3")]
     pub at: ::core::option::Option<::prost_types::Timestamp>,
-    /// The event as it was right after the commit. Absent when `kind` is `KIND_PROGRESS`.
+    /// The event as it was right after the commit. Absent when `kind` is `KIND_PROGRESS` or `KIND_INCIDENT`.
     #[prost(message, optional, tag = "4")]
     pub event: ::core::option::Option<ErrorEvent>,
     /// Names the store whose `seq` this is. Set when `kind` is `KIND_PROGRESS`.
     #[prost(string, tag = "5")]
     pub instance: ::prost::alloc::string::String,
+    /// The incident as it was right after the commit. Set when `kind` is `KIND_INCIDENT`.
+    #[prost(message, optional, tag = "6")]
+    pub incident: ::core::option::Option<Incident>,
 }
 /// One fault of one workload, however often it was logged.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -115,6 +122,67 @@ pub struct ErrorEvent {
     /// `id` of the event that it went into, with REASON_MERGED in STATE_RESOLVED. Empty for all others.
     #[prost(string, tag = "23")]
     pub merged_into: ::prost::alloc::string::String,
+    /// The incident that the event last fired in; empty before it fired.
+    #[prost(string, tag = "24")]
+    pub incident_id: ::prost::alloc::string::String,
+}
+/// What breaks at one service at one time: all events of a workload that fire together. Open as long as one of them is firing or quiet.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Incident {
+    /// UUID of version 7: sorts by birth.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Name of the cluster from the server's configuration; empty when none is set.
+    #[prost(string, tag = "3")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(enumeration = "IncidentState", tag = "6")]
+    pub state: i32,
+    /// Why the incident is in its state.
+    #[prost(enumeration = "IncidentReason", tag = "7")]
+    pub reason: i32,
+    /// The most urgent priority that one of its events had when it fired.
+    #[prost(enumeration = "Priority", tag = "8")]
+    pub severity: i32,
+    #[prost(enumeration = "IncidentMode", tag = "9")]
+    pub mode: i32,
+    /// Why it is to be investigated, in words; empty when it is not.
+    #[prost(string, tag = "10")]
+    pub mode_reason: ::prost::alloc::string::String,
+    /// The incidents of the same service before this one; absent when they are long ago.
+    #[prost(message, optional, tag = "11")]
+    pub recurrence: ::core::option::Option<Recurrence>,
+    #[prost(message, optional, tag = "12")]
+    pub opened_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its last transition.
+    #[prost(message, optional, tag = "13")]
+    pub changed_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Absent while it is open.
+    #[prost(message, optional, tag = "14")]
+    pub resolved_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How often it was resolved and soon came back.
+    #[prost(uint64, tag = "15")]
+    pub reopened_count: u64,
+    /// Different events that fired in it.
+    #[prost(uint64, tag = "16")]
+    pub event_count: u64,
+}
+/// Incidents of the same service within the recurrence window before this one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recurrence {
+    /// Which one this is: 2 is the second.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The last one before it.
+    #[prost(string, tag = "2")]
+    pub last_incident_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub last_ended_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A hit with the lines before and after it in its stream, secrets redacted, each cut to a limit.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -179,6 +247,7 @@ pub struct Window {
 ///   * `error.resolved`: a transition to STATE_RESOLVED
 ///   * `error.pending`: a transition to STATE_PENDING
 ///   * `error.counted`: a count, whatever the state
+///   * `incident.opened`, `incident.escalated`, `incident.reopened`, `incident.resolved`, `incident.aged_out`: an incident, by its reason
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Kind {
@@ -190,6 +259,8 @@ pub enum Kind {
     /// No event: everything up to and including `seq` was sent or does not pass the filter. First message of each stream, and then sent
     /// whenever nothing else was for about 15 s.
     Progress = 3,
+    /// An incident came into the state that it is in, for the reason that it carries. Only with `include_incidents`.
+    Incident = 4,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -202,6 +273,7 @@ impl Kind {
             Self::Transition => "KIND_TRANSITION",
             Self::Count => "KIND_COUNT",
             Self::Progress => "KIND_PROGRESS",
+            Self::Incident => "KIND_INCIDENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -211,6 +283,7 @@ impl Kind {
             "KIND_TRANSITION" => Some(Self::Transition),
             "KIND_COUNT" => Some(Self::Count),
             "KIND_PROGRESS" => Some(Self::Progress),
+            "KIND_INCIDENT" => Some(Self::Incident),
             _ => None,
         }
     }
@@ -364,6 +437,117 @@ impl Reason {
             "REASON_SOURCE_DOWN" => Some(Self::SourceDown),
             "REASON_SOURCE_LAGGING" => Some(Self::SourceLagging),
             "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
+            _ => None,
+        }
+    }
+}
+/// Where an incident is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentState {
+    Unspecified = 0,
+    Open = 1,
+    /// Over.
+    Resolved = 2,
+}
+impl IncidentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_STATE_UNSPECIFIED",
+            Self::Open => "INCIDENT_STATE_OPEN",
+            Self::Resolved => "INCIDENT_STATE_RESOLVED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_STATE_OPEN" => Some(Self::Open),
+            "INCIDENT_STATE_RESOLVED" => Some(Self::Resolved),
+            _ => None,
+        }
+    }
+}
+/// Why an incident is in its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentReason {
+    Unspecified = 0,
+    /// An event of the service fired while no incident was open.
+    EventFired = 1,
+    /// It was open already, and an event fired that is more urgent than all before.
+    Escalated = 2,
+    /// An event of the service fired soon after the incident was resolved.
+    Reopened = 3,
+    /// None of its events is firing or quiet any more.
+    EventsResolved = 4,
+    /// It was open for so long that it tells nothing any more. What still fires is in a new one.
+    AgedOut = 5,
+    /// A person said that it is over.
+    ResolvedByPerson = 6,
+}
+impl IncidentReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_REASON_UNSPECIFIED",
+            Self::EventFired => "INCIDENT_REASON_EVENT_FIRED",
+            Self::Escalated => "INCIDENT_REASON_ESCALATED",
+            Self::Reopened => "INCIDENT_REASON_REOPENED",
+            Self::EventsResolved => "INCIDENT_REASON_EVENTS_RESOLVED",
+            Self::AgedOut => "INCIDENT_REASON_AGED_OUT",
+            Self::ResolvedByPerson => "INCIDENT_REASON_RESOLVED_BY_PERSON",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_REASON_EVENT_FIRED" => Some(Self::EventFired),
+            "INCIDENT_REASON_ESCALATED" => Some(Self::Escalated),
+            "INCIDENT_REASON_REOPENED" => Some(Self::Reopened),
+            "INCIDENT_REASON_EVENTS_RESOLVED" => Some(Self::EventsResolved),
+            "INCIDENT_REASON_AGED_OUT" => Some(Self::AgedOut),
+            "INCIDENT_REASON_RESOLVED_BY_PERSON" => Some(Self::ResolvedByPerson),
+            _ => None,
+        }
+    }
+}
+/// How whoever acts on an incident must treat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentMode {
+    Unspecified = 0,
+    /// As the rules of its events say.
+    Normal = 1,
+    /// It is not the first, or it came back: look for the cause, and restart nothing.
+    Investigate = 2,
+}
+impl IncidentMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_MODE_UNSPECIFIED",
+            Self::Normal => "INCIDENT_MODE_NORMAL",
+            Self::Investigate => "INCIDENT_MODE_INVESTIGATE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_MODE_NORMAL" => Some(Self::Normal),
+            "INCIDENT_MODE_INVESTIGATE" => Some(Self::Investigate),
             _ => None,
         }
     }

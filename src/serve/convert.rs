@@ -1,7 +1,8 @@
 //! From `model` to protobuf, and what protobuf says in the words of JSON.
 
 use crate::model::{
-    self, ErrorEvent, EventState, Evidence, EvidenceLine, FeedKind, Notice, Priority, Provenance, Timestamp, TransitionReason,
+    self, ErrorEvent, EventState, Evidence, EvidenceLine, FeedKind, Incident, IncidentMode, IncidentReason, IncidentState, Notice,
+    Priority, Provenance, Timestamp, TransitionReason,
 };
 use crate::proto::v1;
 
@@ -13,6 +14,9 @@ pub const LAST_SEQ: &str = "kube-sentinel-last-seq";
 
 /// Metadata of `FAILED_PRECONDITION`: the store that the feed is of.
 pub const INSTANCE: &str = "kube-sentinel-instance";
+
+/// Stands for a value of a newer server.
+pub const UNKNOWN: &str = "unknown";
 
 /// The event as the feed tells it.
 #[must_use]
@@ -37,6 +41,7 @@ pub fn event(event: &ErrorEvent) -> v1::ErrorEvent {
         message: event.message.to_string(),
         labels: event.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         generation: event.generation.0,
+        incident_id: event.incident.map_or_else(String::new, |incident| incident.to_string()),
         flap_count: head.life.flap_count(),
         flapping: head.life.flapping,
         notice: head.life.notice.map_or(v1::Notice::Unspecified, notice).into(),
@@ -59,6 +64,34 @@ pub fn evidence(evidence: &Evidence) -> v1::Evidence {
     }
 }
 
+/// The incident as the feed tells it.
+#[must_use]
+pub fn incident(incident: &Incident) -> v1::Incident {
+    let service = &incident.service;
+    v1::Incident {
+        id: incident.id.to_string(),
+        tenant: service.tenant.as_str().to_owned(),
+        cluster: service.cluster.to_string(),
+        namespace: service.namespace.to_string(),
+        workload: service.workload.to_string(),
+        state: incident_state(incident.state).into(),
+        reason: incident_reason(incident.reason).into(),
+        severity: priority(incident.severity).into(),
+        mode: incident_mode(incident.mode()).into(),
+        mode_reason: incident.mode_reason().unwrap_or_default(),
+        recurrence: incident.recurrence.map(|recurrence| v1::Recurrence {
+            number: recurrence.number,
+            last_incident_id: recurrence.last.to_string(),
+            last_ended_at: Some(timestamp(recurrence.last_ended)),
+        }),
+        opened_at: Some(timestamp(incident.opened.clock)),
+        changed_at: Some(timestamp(incident.changed_at)),
+        resolved_at: incident.ended.map(|ended| timestamp(ended.clock)),
+        reopened_count: incident.reopened,
+        event_count: incident.events,
+    }
+}
+
 /// What a feed entry tells.
 #[must_use]
 pub fn kind(kind: FeedKind) -> v1::Kind {
@@ -68,12 +101,22 @@ pub fn kind(kind: FeedKind) -> v1::Kind {
     }
 }
 
-/// What an update of the feed is called in JSON, as its `type`. None when it carries no event, or tells what this version does not know.
+/// What an update of the feed is called in JSON, as its `type`. None when it carries neither event nor incident, or tells what this version does not know.
 ///
 /// COMPAT: `error.detected` and `error.resolved` are the types of contracts A.12. The feed tells more than these two; the other names are
 /// ours, in the same scheme.
 #[must_use]
 pub fn type_name(update: &v1::EventUpdate) -> Option<&'static str> {
+    if let Some(incident) = &update.incident {
+        return match incident.reason() {
+            v1::IncidentReason::EventFired => Some("incident.opened"),
+            v1::IncidentReason::Escalated => Some("incident.escalated"),
+            v1::IncidentReason::Reopened => Some("incident.reopened"),
+            v1::IncidentReason::EventsResolved | v1::IncidentReason::ResolvedByPerson => Some("incident.resolved"),
+            v1::IncidentReason::AgedOut => Some("incident.aged_out"),
+            v1::IncidentReason::Unspecified => None,
+        };
+    }
     let event = update.event.as_ref()?;
     match (update.kind(), event.state(), event.reason()) {
         (v1::Kind::Count, ..) => Some("error.counted"),
@@ -138,6 +181,60 @@ fn reason(reason: TransitionReason) -> v1::Reason {
     }
 }
 
+fn incident_state(state: IncidentState) -> v1::IncidentState {
+    match state {
+        IncidentState::Open => v1::IncidentState::Open,
+        IncidentState::Resolved => v1::IncidentState::Resolved,
+    }
+}
+
+fn incident_reason(reason: IncidentReason) -> v1::IncidentReason {
+    match reason {
+        IncidentReason::EventFired => v1::IncidentReason::EventFired,
+        IncidentReason::Escalated => v1::IncidentReason::Escalated,
+        IncidentReason::Reopened => v1::IncidentReason::Reopened,
+        IncidentReason::EventsResolved => v1::IncidentReason::EventsResolved,
+        IncidentReason::AgedOut => v1::IncidentReason::AgedOut,
+        IncidentReason::ResolvedByPerson => v1::IncidentReason::ResolvedByPerson,
+    }
+}
+
+fn incident_mode(mode: IncidentMode) -> v1::IncidentMode {
+    match mode {
+        IncidentMode::Normal => v1::IncidentMode::Normal,
+        IncidentMode::Investigate => v1::IncidentMode::Investigate,
+    }
+}
+
+/// The name of a value of an enum in JSON.
+pub fn name_of<T>(code: i32, decode: impl Fn(u8) -> Option<T>, name: impl Fn(T) -> &'static str) -> &'static str {
+    u8::try_from(code).ok().and_then(decode).map_or(UNKNOWN, name)
+}
+
+/// The name of a priority in JSON.
+#[must_use]
+pub fn priority_name(code: i32) -> &'static str {
+    name_of(code, Priority::from_weight, Priority::as_str)
+}
+
+/// The name of an incident's state in JSON.
+#[must_use]
+pub fn incident_state_name(code: i32) -> &'static str {
+    name_of(code, IncidentState::from_code, IncidentState::as_str)
+}
+
+/// The name of the reason of an incident's state in JSON.
+#[must_use]
+pub fn incident_reason_name(code: i32) -> &'static str {
+    name_of(code, IncidentReason::from_code, IncidentReason::as_str)
+}
+
+/// The name of an incident's mode in JSON.
+#[must_use]
+pub fn incident_mode_name(code: i32) -> &'static str {
+    name_of(code, IncidentMode::from_code, IncidentMode::as_str)
+}
+
 fn notice(notice: Notice) -> v1::Notice {
     match notice {
         Notice::Send => v1::Notice::Send,
@@ -178,6 +275,15 @@ mod tests {
         for value in Notice::ALL {
             assert_eq!(i32::from(value.code()), notice(value) as i32);
         }
+        for value in IncidentState::ALL {
+            assert_eq!(i32::from(value.code()), incident_state(value) as i32);
+        }
+        for value in IncidentReason::ALL {
+            assert_eq!(i32::from(value.code()), incident_reason(value) as i32);
+        }
+        for value in IncidentMode::ALL {
+            assert_eq!(i32::from(value.code()), incident_mode(value) as i32);
+        }
     }
 
     #[test]
@@ -210,6 +316,11 @@ mod tests {
             }
         }
         assert_eq!(name(v1::Kind::Transition, v1::State::Unspecified, v1::Reason::Unspecified), None, "from a newer server");
+        let of_incident = |reason| {
+            let incident = v1::Incident { reason: incident_reason(reason).into(), ..Default::default() };
+            type_name(&v1::EventUpdate { kind: v1::Kind::Incident.into(), incident: Some(incident), ..Default::default() })
+        };
+        assert!(IncidentReason::ALL.into_iter().all(|reason| of_incident(reason).is_some_and(|name| name.starts_with("incident."))));
         assert_eq!(type_name(&v1::EventUpdate { kind: v1::Kind::Progress.into(), ..Default::default() }), None);
     }
 

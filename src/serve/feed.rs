@@ -28,7 +28,7 @@ use crate::flow::Shutdown;
 use crate::model::{Egress, EventState, FeedKind, Priority, Seq};
 use crate::proto::v1::events_server::{Events, EventsServer};
 use crate::proto::v1::{EventUpdate, Kind, SubscribeRequest};
-use crate::store::{FeedEntry, FeedError, Store};
+use crate::store::{FeedEntry, FeedError, FeedItem, IncidentEntry, Store};
 
 /// Entries that are read at a time: enough that the cost of a read does not matter, little enough that a subscriber holds about 1 MiB.
 const PAGE: usize = 256;
@@ -81,6 +81,7 @@ struct Filter {
     namespaces: HashSet<String>,
     min_priority: Option<Priority>,
     include_pending: bool,
+    include_incidents: bool,
     /// What the subscriber is not to see. It filters by what is stored.
     egress: Egress,
 }
@@ -191,15 +192,14 @@ impl Subscription {
     async fn read_page(&mut self) -> Result<bool, Status> {
         let (after, filter) = (self.cursor, Arc::clone(&self.filter));
         let (last, page) = read(&self.reader, move |store| {
-            let entries = store.feed_after(after, PAGE)?;
-            let last = entries.last().map(|entry| entry.seq);
-            let updates = entries.into_iter().filter(|entry| filter.passes(entry)).map(|entry| update(store, entry, &filter.egress));
-            Ok((last, updates.collect::<Result<_, FeedError>>()?))
+            let page = store.feed_page(after, PAGE, filter.include_incidents)?;
+            let updates = page.items.into_iter().filter_map(|item| filter.update(store, item).transpose());
+            Ok((page.last, updates.collect::<Result<_, FeedError>>()?))
         })
         .await?;
         self.page = page;
-        self.cursor = last.unwrap_or(after);
-        Ok(last.is_some())
+        self.cursor = last;
+        Ok(last != after)
     }
 }
 
@@ -222,12 +222,28 @@ impl Filter {
             namespaces: list("namespaces", &request.namespaces)?,
             min_priority,
             include_pending: request.include_pending,
+            include_incidents: request.include_incidents,
             egress,
         })
     }
 
+    /// What the subscriber is told of an entry, if anything.
+    fn update(&self, store: &Store, item: FeedItem) -> Result<Option<EventUpdate>, FeedError> {
+        match item {
+            FeedItem::Event(entry) => self.passes(&entry).then(|| update(store, *entry, &self.egress)).transpose(),
+            FeedItem::Incident(entry) => Ok(self.passes_incident(&entry).then(|| incident_update(*entry, &self.egress))),
+        }
+    }
+
+    fn passes_incident(&self, entry: &IncidentEntry) -> bool {
+        let incident = &entry.incident;
+        self.include_incidents
+            && self.min_priority.is_none_or(|least| incident.severity <= least)
+            && lets(&self.tenants, incident.service.tenant.as_str())
+            && lets(&self.namespaces, &incident.service.namespace)
+    }
+
     fn passes(&self, entry: &FeedEntry) -> bool {
-        let lets = |list: &HashSet<String>, value: &str| list.is_empty() || list.contains(value);
         let event = &entry.event;
         (self.include_pending || event.head.state != EventState::Pending)
             && self.min_priority.is_none_or(|least| event.head.priority <= least)
@@ -235,6 +251,10 @@ impl Filter {
             && lets(&self.rules, event.rule.as_str())
             && lets(&self.namespaces, &event.workload.namespace)
     }
+}
+
+fn lets(list: &HashSet<String>, value: &str) -> bool {
+    list.is_empty() || list.contains(value)
 }
 
 impl Seat {
@@ -258,7 +278,7 @@ fn start(store: &Store, after: Option<u64>) -> Result<Seq, FeedError> {
         Some(after) => Seq(after),
     };
     // Reads nothing, and says whether the cursor is good.
-    store.feed_after(cursor, 0)?;
+    store.feed_page(cursor, 0, false)?;
     Ok(cursor)
 }
 
@@ -289,7 +309,19 @@ fn update(store: &Store, mut entry: FeedEntry, egress: &Egress) -> Result<EventU
         at: Some(convert::timestamp(entry.at)),
         event: Some(event),
         instance: String::new(),
+        incident: None,
     })
+}
+
+fn incident_update(mut entry: IncidentEntry, egress: &Egress) -> EventUpdate {
+    egress.hide_incident(&mut entry.incident);
+    EventUpdate {
+        seq: entry.seq.0,
+        kind: Kind::Incident.into(),
+        at: Some(convert::timestamp(entry.incident.changed_at)),
+        incident: Some(convert::incident(&entry.incident)),
+        ..EventUpdate::default()
+    }
 }
 
 /// An event that begins or comes back is told with the lines around it, others were.
@@ -298,7 +330,7 @@ fn tells_evidence(entry: &FeedEntry) -> bool {
 }
 
 fn progress(seq: Seq, store: &Store) -> EventUpdate {
-    EventUpdate { seq: seq.0, kind: Kind::Progress.into(), at: None, event: None, instance: instance(store) }
+    EventUpdate { seq: seq.0, kind: Kind::Progress.into(), instance: instance(store), ..EventUpdate::default() }
 }
 
 /// Runs a read of the feed.

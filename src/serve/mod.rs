@@ -27,6 +27,7 @@ pub mod listener;
 pub mod metrics;
 mod observe;
 mod reader;
+mod resolver;
 mod rules_view;
 mod scrape;
 pub mod tls;
@@ -49,8 +50,10 @@ use crate::store::Store;
 use crate::telemetry::Registry;
 
 pub use api::errors::Event as EventJson;
+pub use api::incidents::IncidentJson;
 pub use config::ServeConfig;
 pub use health::{closing_when_draining, routes as health_routes};
+pub use resolver::{IncidentResolver, NotResolved};
 pub use rules_view::{AbsenceView, NoReload, Reload, ReloadRequests, Reloader, RuleProblem, RulesStatus, RulesView};
 pub use scrape::routes as scrape_routes;
 pub use watch::watch;
@@ -66,6 +69,8 @@ pub struct Handles {
     pub absences: AbsenceView,
     /// Where a reload of the rules is asked for.
     pub reload: Reloader,
+    /// Where a person says that an incident is over.
+    pub incidents: IncidentResolver,
     /// What has passed since the start.
     pub totals: TotalsView,
     /// Ready or not.

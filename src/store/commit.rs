@@ -6,13 +6,13 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
 use crate::flow::{Clock, RequestDigest};
-use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, Notice, Seq, Timestamp};
+use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp};
 
 use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
-use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, requests, rules, templates, watches, windows};
+use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, requests, rules, templates, watches, windows};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
 /// log soon writes over itself instead of growing. What this gains was not measured by itself.
@@ -27,6 +27,8 @@ pub struct Commit {
     pub requests: Vec<(RequestDigest, Timestamp)>,
     /// The rules changed: applied after `changes`, which were made under the rules before.
     pub rules: Option<RuleUpdate>,
+    /// What follows for incidents from `changes`, or from what the store changed before.
+    pub incidents: Vec<IncidentWrite>,
     /// How far the healthy clock is.
     pub healthy: Option<HealthyTime>,
 }
@@ -52,7 +54,7 @@ impl Commit {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none() && self.healthy.is_none()
+        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none() && self.incidents.is_empty() && self.healthy.is_none()
     }
 }
 
@@ -101,6 +103,7 @@ impl Writer {
         let last = Seq(highest(&connection, "feed").map_err(fault)?.unsigned_abs());
         let events = events.unsigned_abs();
         metrics.events(events);
+        metrics.open_incidents(incidents::count_open(&connection).map_err(fault)?);
         metrics.last_seq(last);
         let retention = Schedule::default();
         Ok(Self { connection, store, config: config.clone(), clock, metrics, retention, events, last, _lock: lock })
@@ -113,7 +116,8 @@ impl Writer {
     ///
     /// # Errors
     /// When the disk is full or fails, another process holds the database, or the changes do not fit what is stored: an event is opened
-    /// that is there, or one is updated that is not (it was removed, and the grouper was not told).
+    /// that is there, one is updated that is not (it was removed, and the grouper was not told), or an incident is not in the state that its
+    /// transition begins in.
     pub fn commit(&mut self, commit: &Commit) -> Result<Seq, StoreError> {
         if commit.is_empty() {
             return Ok(self.last);
@@ -133,6 +137,9 @@ impl Writer {
             self.store.0.committed.send_replace(written.last);
         }
         self.metrics.events(self.events);
+        if let Some(open) = written.open_incidents {
+            self.metrics.open_incidents(open);
+        }
         self.metrics.committed(written.rows, started.elapsed(), self.last);
         Ok(self.last)
     }
@@ -176,6 +183,8 @@ impl Drop for Writer {
 
 struct Written {
     opened: u64,
+    /// Open incidents, when there may be more or less of them.
+    open_incidents: Option<u64>,
     rows: u64,
     last: Seq,
 }
@@ -184,20 +193,23 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     let changes = &commit.changes;
     let opened = write_events(connection, &changes.events, now)?;
     evidence::put(connection, &changes.evidence)?;
+    let of_incidents = incidents::put(connection, &commit.incidents)?;
     feed::put(connection, &changes.feed)?;
+    incidents::tell(connection, &commit.incidents)?;
     windows::put(connection, &changes.windows, now)?;
     watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
     let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
-    let events = changes.events.len() + changes.feed.len() + changes.evidence.len();
-    let mut rows = learned + events + changes.windows.len() + changes.watches.len() + commit.requests.len();
+    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + changes.watches.len();
+    let mut rows = learned + events + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }
     if let Some(healthy) = commit.healthy {
         rows += connection.prepare_cached(HEALTHY)?.execute([healthy.0.to_be_bytes()])?;
     }
-    Ok(Written { opened, rows: rows as u64, last: Seq(highest(connection, "feed")?.unsigned_abs()) })
+    let open_incidents = (of_incidents > 0).then(|| incidents::count_open(connection)).transpose()?;
+    Ok(Written { opened, open_incidents, rows: rows as u64, last: Seq(highest(connection, "feed")?.unsigned_abs()) })
 }
 
 fn write_events(connection: &Connection, events: &[EventWrite], now: Timestamp) -> Result<u64> {

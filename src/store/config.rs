@@ -17,6 +17,10 @@ pub struct StoreConfig {
     pub max_events: u64,
     /// An event that was not hit for so long is removed.
     pub max_event_age: Span,
+    /// Most incidents that are over and kept. When there are more, those that ended first are removed.
+    pub max_incidents: u64,
+    /// An incident that ended so long ago is removed, when its events are gone or fired in later ones. At least `group.incidents.recurrence_within`.
+    pub max_incident_age: Span,
     /// Most entries of the feed that are kept for subscribers who come back.
     pub max_feed_entries: u64,
     /// Entries of the feed older than this are removed.
@@ -40,6 +44,10 @@ impl Default for StoreConfig {
             // The limit that the replaced system had; about 15 MiB on disk.
             max_events: 10_000,
             max_event_age: Span::secs(7 * 24 * 3_600),
+            // About 5 MiB on disk, and ten a day for each of 30 services over the time below.
+            max_incidents: 10_000,
+            // As far back as a person looks for what happened before, and four times what counts as a recurrence.
+            max_incident_age: Span::secs(30 * 24 * 3_600),
             // About 60 MiB on disk. 10,000 events that are hit all the time make 1,000 entries a second, so this lasts a quarter of an hour
             // in the worst case and days in ordinary ones.
             max_feed_entries: 1_000_000,

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
 
-use crate::model::{ErrorEvent, EventId, EventState, Fingerprint, Priority, RuleName, Seq, TenantId, Timestamp};
+use crate::model::{ErrorEvent, EventId, EventState, Fingerprint, IncidentId, Priority, RuleName, Seq, TenantId, Timestamp};
 
 use super::feed::{last_seq, oldest_seq};
+use super::incidents::count_open;
 use super::row::{event, event_columns, priority, state, unsigned};
 use super::{Store, StoreError};
 
@@ -38,6 +39,8 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// A part of message, pod or namespace, in upper or lower case.
     pub search: Option<String>,
+    /// Fired in this incident.
+    pub incident: Option<IncidentId>,
 }
 
 /// A part of a list.
@@ -81,6 +84,10 @@ pub struct Stats {
     pub by_priority: [u64; 4],
     /// Events by namespace, the most first; beyond 200 namespaces the rest is [`OTHER_NAMESPACE`].
     pub by_namespace: Vec<(String, u64)>,
+    /// Incidents that are open.
+    pub incidents_open: u64,
+    /// Incidents that are over.
+    pub incidents_resolved: u64,
     /// Latest event time of a hit.
     pub last_error: Option<Timestamp>,
     /// The oldest entry of the feed that is kept.
@@ -104,6 +111,7 @@ const CONDITIONS: &str = "(:tenant IS NULL OR e.tenant = :tenant) \
        AND (:priority IS NULL OR h.priority = :priority) \
        AND (:rule IS NULL OR e.rule = :rule) \
        AND (:since IS NULL OR h.last_seen >= :since) \
+       AND (:incident IS NULL OR e.row IN (SELECT event FROM incident_events WHERE incident = (SELECT row FROM incidents WHERE id = :incident))) \
        AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END";
 
 const BY_URGENCY: &str = "FROM heads h JOIN events e ON e.row = h.row WHERE :before IS NOT NULL AND";
@@ -210,6 +218,7 @@ fn matching(
         ":priority": filter.priority.map(Priority::weight),
         ":rule": filter.rule.as_ref().map(RuleName::as_str),
         ":since": filter.since.map(Timestamp::nanos),
+        ":incident": filter.incident.map(|incident| incident.0.to_be_bytes()),
         ":state": filter.state.map(EventState::code),
         ":with_pending": filter.with_pending,
     })?;
@@ -259,6 +268,9 @@ fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {
         *by_namespace.entry(row.get(0)?).or_default() += events;
     }
     stats.by_namespace = capped(by_namespace);
+    stats.incidents_open = count_open(connection)?;
+    let all = connection.prepare_cached("SELECT count(*) FROM incidents")?.query_row([], |row| unsigned(row, 0))?;
+    stats.incidents_resolved = all.saturating_sub(stats.incidents_open);
     stats.oldest_seq = oldest_seq(connection)?;
     stats.last_seq = last_seq(connection)?;
     Ok(stats)

@@ -19,6 +19,7 @@ struct Handles {
     rows_written: Counter,
     events: Gauge,
     events_removed: Counter,
+    open_incidents: Gauge,
     failures: Vec<Counter>,
     last_seq: Gauge,
     database_bytes: Gauge,
@@ -48,6 +49,7 @@ impl Metrics {
             rows_written: counter("kube_sentinel_store_rows_written_total", "Rows that commits wrote."),
             events: gauge("kube_sentinel_store_errors", Unit::Count, "Events in the store, pending ones included."),
             events_removed: counter("kube_sentinel_store_errors_removed_total", "Events that retention removed, by age or by number."),
+            open_incidents: gauge("kube_sentinel_store_incidents_open", Unit::Count, "Incidents that are open."),
             failures: Failure::ALL
                 .iter()
                 .map(|reason| {
@@ -69,6 +71,10 @@ impl Metrics {
 
     pub(super) fn events(&self, events: u64) {
         self.0.events.set(events as f64);
+    }
+
+    pub(super) fn open_incidents(&self, open: u64) {
+        self.0.open_incidents.set(open as f64);
     }
 
     pub(super) fn removed(&self, events: u64) {

@@ -23,7 +23,8 @@
 //! | `meta` | a fact about the database: `instance`, `digest_seed`; `healthy_nanos`, the healthy clock | once; the clock every few seconds |
 //! | `events` | what never changes with a hit: identity, workload, labels, texts | at an event's birth; `merged_into` when it goes into another |
 //! | `heads` | what changes with every hit: state, counts, times | at every commit that touches the event |
-//! | `feed` | a change that subscribers are told: its `seq` and the head as it was | by transitions, and by counts every 10 s |
+//! | `feed` | a change that subscribers are told: its `seq` and the head or incident as it was | by transitions, and by counts every 10 s |
+//! | `incidents`, `incident_events` | what breaks at a service at one time, and which events did | by outbreaks and ends of events |
 //! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `watches` | a line that a rule waits for: when it was seen, how far the wait is | when one is new, absent, held or seen again; else once in a tenth of its span |
@@ -58,6 +59,8 @@ mod error;
 mod events;
 mod evidence;
 mod feed;
+mod incident_list;
+mod incidents;
 mod lookup;
 mod metrics;
 mod place;
@@ -88,7 +91,9 @@ pub use config::StoreConfig;
 pub use error::{Failure, StoreError};
 pub use events::{EventFilter, EventPage, OTHER_NAMESPACE, Page, Stats};
 pub use evidence::KeptEvidence;
-pub use feed::{FeedEntry, FeedError};
+pub use feed::{FeedEntry, FeedError, FeedItem, FeedPage, IncidentEntry};
+pub use incident_list::{IncidentFilter, IncidentPage};
+pub use incidents::{IncidentFacts, Unsettled};
 pub use metrics::Metrics;
 pub use retention::Removed;
 pub use rules::{KnownRule, RuleUpdate};

@@ -3,6 +3,7 @@
 //! | What | By number | By age |
 //! |---|---|---|
 //! | events, with their evidence | over `max_events`, those hit least recently go until a tenth is free | not hit for `max_event_age` |
+//! | incidents that are over | `max_incidents`, those that ended first go | `max_incident_age`, when no event last fired in them |
 //! | windows | over `max_windows`, those counted in least recently | not counted in for longer than the longest window |
 //! | request digests | `max_requests`, the oldest go | `request_age` |
 //! | entries of the feed | `max_feed_entries`, the oldest go | `max_feed_age` |
@@ -130,7 +131,7 @@ fn step(connection: &Connection, config: &StoreConfig, now: Timestamp, surplus: 
         let old = "SELECT row FROM heads WHERE written_at < ?1 LIMIT ?2";
         let before = now.minus(config.max_event_age.0).nanos();
         let removed = remove_events(connection, old, &[before, to_i64(EVENTS_A_STEP)], &mut step.fingerprints)?;
-        step.sweep_again = removed == EVENTS_A_STEP || sweep_windows(connection, config, now)?;
+        step.sweep_again = removed == EVENTS_A_STEP || sweep_incidents(connection, config, now)? || sweep_windows(connection, config, now)?;
     }
     if trim {
         let requests = trim_requests(connection, config, now)?;
@@ -147,9 +148,11 @@ fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerpr
     let mut last_fed = connection.prepare_cached("DELETE FROM heads WHERE row = ?1 RETURNING last_fed")?;
     let mut fingerprint = connection.prepare_cached("SELECT fingerprint FROM events WHERE row = ?1")?;
     let mut delete = connection.prepare_cached("DELETE FROM events WHERE row = ?1")?;
+    let mut leave = connection.prepare_cached("DELETE FROM incident_events WHERE event = ?1")?;
     let mut evidence = connection.prepare_cached("DELETE FROM evidence WHERE row = ?1")?;
     let mut wait = connection.prepare_cached("UPDATE events SET gone = ?2 WHERE row = ?1")?;
     for row in &rows {
+        leave.execute([row])?;
         fingerprints.push(Fingerprint(fingerprint.query_row([row], |found| found.get(0))?));
         evidence.execute([row])?;
         let last_fed: i64 = last_fed.query_row([row], |found| found.get(0))?;
@@ -158,6 +161,34 @@ fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerpr
         } else {
             wait.execute([*row, last_fed])?
         };
+    }
+    Ok(rows.len() as u64)
+}
+
+/// One that the feed names stays until the feed forgets it: an entry always finds its incident.
+fn sweep_incidents(connection: &Connection, config: &StoreConfig, now: Timestamp) -> Result<bool> {
+    const UNNAMED: &str = "state = 2 AND NOT EXISTS (SELECT 1 FROM feed f WHERE f.kind = 3 AND f.incident = i.row)";
+    let over: i64 = connection.prepare_cached("SELECT count(*) FROM incidents WHERE state = 2")?.query_row([], |row| row.get(0))?;
+    let surplus = over.unsigned_abs().saturating_sub(config.max_incidents).min(EVENTS_A_STEP);
+    let by_age = format!(
+        "SELECT row FROM incidents i WHERE {UNNAMED} AND i.ended_at < ?1 AND NOT EXISTS (SELECT 1 FROM incident_events m \
+         JOIN heads h ON h.row = m.event WHERE m.incident = i.row AND h.incident = i.row) LIMIT ?2"
+    );
+    let by_number = format!("SELECT row FROM incidents i WHERE {UNNAMED} ORDER BY i.ended_at, i.row LIMIT ?1");
+    let before = now.minus(config.max_incident_age.0).nanos();
+    let old = remove_incidents(connection, &by_age, &[before, to_i64(EVENTS_A_STEP)])?;
+    let more = remove_incidents(connection, &by_number, &[to_i64(surplus.saturating_sub(old))])?;
+    Ok(old == EVENTS_A_STEP || old + more == EVENTS_A_STEP)
+}
+
+fn remove_incidents(connection: &Connection, select: &str, params: &[i64]) -> Result<u64> {
+    let mut select = connection.prepare_cached(select)?;
+    let rows: Vec<i64> = select.query_map(rusqlite::params_from_iter(params), |row| row.get(0))?.collect::<Result<_>>()?;
+    let mut events = connection.prepare_cached("DELETE FROM incident_events WHERE incident = ?1")?;
+    let mut delete = connection.prepare_cached("DELETE FROM incidents WHERE row = ?1")?;
+    for row in &rows {
+        events.execute([row])?;
+        delete.execute([row])?;
     }
     Ok(rows.len() as u64)
 }

@@ -8,8 +8,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 use rusqlite::{Result, Row};
 
 use crate::model::{
-    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, Labels, Life, Notice, Priority, Provenance,
-    RuleName, TemplateGroup, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
+    ErrorEvent, EventHead, EventId, EventRow, EventState, Fingerprint, Generation, HealthyTime, IncidentId, Labels, Life, Notice, Priority,
+    Provenance, RuleName, TemplateGroup, TenantId, Timestamp, TransitionReason, WindowKey, Workload,
 };
 
 /// The columns that [`head`] reads, for a table or alias with the columns of `heads` or `feed`.
@@ -62,7 +62,10 @@ macro_rules! event_columns {
              e.provenance, e.labels, \
              ifnull((SELECT g.template FROM template_groups g WHERE g.id = e.template_group), e.template), e.message, e.window_key, \
              e.window_nanos, e.template_group, (SELECT whole.id FROM events whole WHERE whole.row = e.merged_into), ",
-            crate::store::row::head_columns!($t)
+            crate::store::row::head_columns!($t),
+            ", (SELECT id FROM incidents WHERE row = ",
+            $t,
+            ".incident)"
         )
     };
 }
@@ -171,6 +174,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
         group: row.get::<_, Option<[u8; 16]>>(at + 18)?.map(TemplateGroup),
         merged_into: row.get::<_, Option<[u8; 16]>>(at + 19)?.map(|id| EventId(u128::from_be_bytes(id))),
         head: head(row, at + 20, place, fingerprint)?,
+        incident: row.get::<_, Option<_>>(at + 37)?.map(|id| IncidentId(u128::from_be_bytes(id))),
     })
 }
 

@@ -14,7 +14,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_lifecycle.sql"),
     include_str!("migrations/0005_evidence.sql"),
     include_str!("migrations/0006_templates.sql"),
-    include_str!("migrations/0007_watches.sql"),
+    include_str!("migrations/0007_incidents.sql"),
+    include_str!("migrations/0008_watches.sql"),
 ];
 
 /// "kSnt", set by the first migration.

@@ -77,6 +77,8 @@ fn an_event_shows_the_lines_around_its_first_hit_in_api_and_feed() {
     assert_eq!(event["evidence"]["at"], event["first_seen"]);
     assert!(event.get("first_evidence").is_none(), "there is one capture only");
     assert!(program.the_event("").get("evidence").is_none(), "lists are short");
+    assert_eq!(program.figures().sum("kube_sentinel_group_captured_hits_total", &[]), 1.0);
+    assert_eq!(program.figures().sum("kube_sentinel_group_short_captures_total", &[]), 0.0);
 
     let update = &feed(&program)[0];
     let told = |lines: &[kube_sentinel::proto::v1::EvidenceLine]| lines.iter().map(|line| line.line.clone()).collect::<Vec<_>>();
@@ -265,7 +267,7 @@ fn resident(server: &Server) -> u64 {
 fn a_hundred_thousand_streams_with_long_lines_take_no_more_memory_than_tails_may() {
     let folder = tempfile::tempdir().expect("a folder");
     // Label sets of streams take memory of their own, which has its own bound.
-    let config = "collect: {label_cache_entries: 1000}\ngroup: {tails: {memory: 4MiB}}\n";
+    let config = "collect: {label_cache_entries: 1000}\ngroup: {tails: {memory: 4MiB, max_streams: 1000000}}\n";
     let server = Server::start(folder.path(), config);
     let line = "x".repeat(1 << 10);
     let long = "y".repeat(1 << 20);

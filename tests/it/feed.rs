@@ -141,6 +141,7 @@ async fn an_event_arrives_with_all_its_members() {
         merged_into: String::new(),
         notice: v1::Notice::SendResurfaced.into(),
         evidence: None,
+        incident_id: String::new(),
     };
     assert_eq!(update.event, Some(expected));
     assert_eq!(update.at, Some(prost_types::Timestamp { seconds: 1_767_225_601, nanos: 0 }));

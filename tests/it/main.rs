@@ -20,6 +20,7 @@ mod fuzz_replay;
 mod golden;
 mod grouping;
 mod hostile_lines;
+mod incidents;
 mod lifecycle;
 mod limits;
 mod loki_push;

@@ -104,6 +104,8 @@ fn a_new_rule_that_would_have_fired_is_told_with_its_course() {
     );
     assert_eq!((&report["from"], &report["to"]), (&json!("2026-11-20T10:00:00Z"), &json!("2026-11-20T10:50:00Z")));
     assert_eq!((&report["new"], &report["lost"], &report["different"], &report["same"]), (&json!(1), &json!(0), &json!(0), &json!(1)));
+    let shown = place.run(&["@log"]).out;
+    assert!(shown.contains("P3 retry [restart-pod]  2 (-)") && shown.contains("nothing acts on it"), "{shown}");
 }
 
 #[test]
@@ -127,6 +129,26 @@ fn a_rule_that_fires_less_is_told_and_one_that_is_gone() {
     }
     assert_eq!(place.run(&["@log", "--fail-on", "new"]).code, Some(0));
     assert_eq!(place.run(&["@log", "--fail-on", "any"]).code, Some(1));
+}
+
+#[test]
+fn a_stack_trace_is_one_event_by_all_of_its_lines() {
+    let place = Place::new("rules:\n  - {name: java, priority: P2, match: {pattern: 'Caused by|Exception'}}\n");
+    let trace = |minute: u32, number: u32, side: &str| -> String {
+        let lines = [
+            format!("java.lang.IllegalStateException: no order {number}"),
+            format!("\tat com.shop.Orders.find(Orders.java:{number})"),
+            "\tat com.shop.Api.get(Api.java:7)".to_owned(),
+            format!("Caused by: java.io.IOException: pipe {number} is broken"),
+            "\tat com.shop.Store.read(Store.java:31)".to_owned(),
+        ];
+        lines.map(|line| format!("2026-11-20T10:{minute:02}:00.00{}Z {side} F {line}\n", number % 10)).concat()
+    };
+    let calm = "2026-11-20T10:05:00Z stdout F all is well\n".repeat(20);
+    let report = place.report(&(trace(0, 1, "stderr") + &calm + &trace(10, 2, "stderr") + &calm + &trace(20, 3, "stdout")), &[]);
+    assert_eq!(changes(&report), [change("new", "java", 3)], "{report}");
+    let event = &report["events"][0]["replayed"]["error"];
+    assert!(event["message"].as_str().is_some_and(|text| text.contains("no order 1") && text.contains("Store.read")), "{event}");
 }
 
 #[test]
@@ -314,7 +336,12 @@ fn bad_rules_stores_and_flags_are_told_before_anything_is_read() {
 
 #[test]
 fn what_did_fire_is_read_from_a_store_in_use() {
-    let place = Place::new("rules:\n  - {name: panic, priority: P1, match: {pattern: 'panic: '}, count: 2}\n");
+    let place = Place::new(
+        "rules:
+  - {name: panic, priority: P1, match: {pattern: 'panic: '}, count: 2}
+  - {name: nearly, priority: P4, match: {pattern: 'nearly full'}}
+",
+    );
     let config = format!(
         "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\n",
         place.0.path().join("in_force.yaml").display()
@@ -322,7 +349,7 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     let (config, data) = (place.file("config.yaml", &config), place.0.path().join("data"));
     let running = Running::start(&config, &data);
     let now = Clock::system().now().minus(Duration::from_secs(30));
-    let lines = ["panic: one", "panic: two", "slow disk"];
+    let lines = ["panic: one", "disk is nearly full", "panic: two", "slow disk"];
     let at = |line: usize| now.plus(Duration::from_secs(line as u64)).nanos();
     let values: Vec<Value> = lines.iter().enumerate().map(|(n, line)| json!([at(n).to_string(), line])).collect();
     let body = json!({"streams": [{"stream": {"app": "api"}, "values": values}]});
@@ -343,7 +370,8 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     let done = run(&args);
     let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
     // The first one fires a line later, the second one with the same line.
-    assert_eq!((&report["different"], &report["same"]), (&json!(1), &json!(1)), "{report}");
+    let kinds = ["new", "different", "same"];
+    assert_eq!(kinds.map(|kind| report[kind].clone()), [1, 1, 1], "{report}");
     let fired = &report["in_force"];
     assert_eq!(fired["complete"], true);
     assert_eq!(
@@ -358,11 +386,11 @@ fn what_did_fire_is_read_from_a_store_in_use() {
     let done = run(&[&args[..], &["--format", "json"]].concat());
     let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
     assert_eq!((&report["lower_bound"], &report["files"]), (&json!(true), &json!(0)));
-    assert_eq!((&report["different"], &report["same"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(kinds.map(|kind| report[kind].clone()), [1, 1, 1], "lines around hits are kept: {report}");
     assert_eq!(rule(&report, "slow")["baseline"]["hits"], 1, "events below their threshold are kept, too");
     assert_eq!(report["in_force"]["rules"][0]["outbreaks"], 2);
     let shown = run(&args);
-    assert!(shown.out.contains("3 lines of the store, ") && shown.out.contains("A LOWER BOUND: "), "{}", shown.out);
+    assert!(shown.out.contains("4 lines of the store, ") && shown.out.contains("A LOWER BOUND: "), "{}", shown.out);
     let nothing = run(&[&args[..], &["--until", "2020-01-01T00:00:00Z"]].concat());
     assert!(nothing.code == Some(0) && nothing.out.contains("no line of the store lies in that time"), "{}", nothing.out);
 }

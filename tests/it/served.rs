@@ -15,7 +15,9 @@ use kube_sentinel::serve::config::ServeConfig;
 use kube_sentinel::serve::listener::Listener;
 use kube_sentinel::serve::metrics::ServeMetrics;
 use kube_sentinel::serve::tls::{Tls, install_crypto};
-use kube_sentinel::serve::{self, AbsenceView, Handles, Reload, ReloadRequests, Reloader, RulesStatus, RulesView, Totals, TotalsView};
+use kube_sentinel::serve::{
+    self, AbsenceView, Handles, IncidentResolver, Reload, ReloadRequests, Reloader, RulesStatus, RulesView, Totals, TotalsView,
+};
 use kube_sentinel::store::{self, Commit, Metrics, StoreConfig, Writer};
 use kube_sentinel::telemetry::{Registry, TelemetryConfig};
 use tokio::task::JoinHandle;
@@ -78,6 +80,7 @@ pub(crate) async fn serve_with_store(config: ServeConfig, store_config: &StoreCo
         rules: rules.clone(),
         absences: AbsenceView::default(),
         reload,
+        incidents: IncidentResolver::new(|_, _| false),
         totals: TotalsView::new(|| Totals { lines: 1000, line_bytes: 200_000, hits: 7 }),
         readiness: readiness.clone(),
         registry: registry.clone(),
@@ -163,6 +166,7 @@ fn event(row: i64, at: Timestamp, draft: Draft) -> ErrorEvent {
             published_at: at,
             life: Life { outbreaks: 3, flapping: true, notice: Some(Notice::SendResurfaced), ..Life::default() },
         },
+        incident: None,
     }
 }
 

@@ -59,6 +59,7 @@ fn event(n: u64) -> ErrorEvent {
         window_key: WindowKey([0; 16]),
         window: Duration::from_secs(60),
         head,
+        incident: None,
     }
 }
 

@@ -144,12 +144,13 @@ fn a_follower_waits_for_a_server_that_went_away_and_prints_every_change_once() {
         server = Server::start(&folder.path().join("one"), &place);
         assert!(push(&server, life));
         let said = follower.said();
-        assert!(said.ends_with(&format!(": connected again, going on after seq {}", life - 1)), "{said}");
+        assert!(said.ends_with(&format!(": connected again, going on after seq {}", 2 * life - 3)), "{said}");
         seen.push(follower.change());
     }
     assert!(push(&server, 4));
     seen.push(follower.change());
-    let expected: Vec<_> = (1..5).map(|n| (n, format!("service-{n}"))).collect();
+    // Behind each is the incident that it opened.
+    let expected: Vec<_> = (1..5).map(|n| (2 * n - 1, format!("service-{n}"))).collect();
     assert_eq!(seen, expected);
 
     // Another store at the same address cannot go on where this one was.
@@ -169,14 +170,15 @@ fn a_place_older_than_what_is_kept_is_out_of_range_and_names_the_oldest() {
     for service in 0..20 {
         assert!(push(&server, service));
     }
-    let oldest = json!(16);
+    // Each event opens an incident.
+    let oldest = json!(36);
     eventually("retention", || (server.get("/api/stats").json()["oldest_seq"] == oldest).then_some(()));
     let status = read(&server, 3, 1).expect_err("too old");
     assert_eq!(status.code(), Code::OutOfRange);
-    assert!(status.message().contains("16"), "{status}");
-    assert_eq!(status.metadata().get("kube-sentinel-oldest-seq").and_then(|value| value.to_str().ok()), Some("16"));
-    let seqs: Vec<u64> = read(&server, 15, 6).expect("the oldest is kept").iter().map(|update| update.seq).collect();
-    assert_eq!(seqs, [15, 16, 17, 18, 19, 20], "where it begins, and then all that is kept");
+    assert!(status.message().contains("36"), "{status}");
+    assert_eq!(status.metadata().get("kube-sentinel-oldest-seq").and_then(|value| value.to_str().ok()), Some("36"));
+    let seqs: Vec<u64> = read(&server, 35, 3).expect("the oldest is kept").iter().map(|update| update.seq).collect();
+    assert_eq!(seqs, [35, 37, 39], "where it begins, and then all that is kept");
 }
 
 /// Numbers that look random and are the same in every run.

@@ -14,6 +14,9 @@ const SHORTEST_WAIT: Span = Span(Duration::from_millis(100));
 /// A smaller push holds no line.
 const SMALLEST_BODY: ByteSize = ByteSize(1 << 10);
 
+/// Anything shorter would open and close incidents all the time.
+const SHORTEST_INCIDENT: Span = Span(Duration::from_secs(60));
+
 /// Anything shorter tells nothing of what happened.
 const SHORTEST_LINE: ByteSize = ByteSize(64);
 
@@ -61,6 +64,7 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.events(config);
     check.lifecycle(config);
     check.absence(config);
+    check.incidents(config);
     check.listeners(config);
     check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
@@ -69,6 +73,7 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     for (path, count) in [
         ("group.storm.stride", config.group.storm.stride),
         ("store.max_events", config.store.max_events),
+        ("store.max_incidents", config.store.max_incidents),
         ("store.max_feed_entries", config.store.max_feed_entries),
         ("store.max_windows", config.store.max_windows),
     ] {
@@ -200,6 +205,20 @@ impl Check<'_> {
                  group.absence.gone_after or lower group.absence.down_after"
             );
             self.fault("group.absence.gone_after", what);
+        }
+    }
+
+    fn incidents(&mut self, config: &Config) {
+        let incidents = &config.group.incidents;
+        self.least("group.incidents.max_age", incidents.max_age, SHORTEST_INCIDENT);
+        let known = ["store.max_incident_age", "group.incidents.recurrence_within"].iter().all(|path| !is_unread(self.unread, path));
+        let (kept, within) = (config.store.max_incident_age, incidents.recurrence_within);
+        if known && kept < within {
+            let what = format!(
+                "store.max_incident_age ({kept}) is under group.incidents.recurrence_within ({within}): what is not kept cannot recur, so raise \
+                 store.max_incident_age or lower group.incidents.recurrence_within"
+            );
+            self.fault("store.max_incident_age", what);
         }
     }
 

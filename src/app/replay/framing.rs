@@ -1,22 +1,19 @@
 //! Which lines of a chunk are looked at, and when they were written.
 //!
-//! A chunk goes through the prefilters as it is, as in `scan`; only the lines around the places that they report are framed, and of these only
-//! the ones with hits go on, with their neighbours.
+//! A chunk goes through the prefilters as it is, as in `scan`; only the lines around the places that they report are framed, with those that
+//! may be one stack trace with them.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::app::scan::LONGEST_LINE;
+use crate::app::scan_traces::{around_trace, framed};
 use crate::collect::files::{Chunk, Joiner, Layout, StdStream, has_partial, parse_cri};
 use crate::detect::Coverage;
 use crate::model::{Block, Line, Timestamp};
 
 use super::Between;
-use super::recording::{Given, told};
+use super::recording::told;
 use super::side::Side;
-
-/// Lines before and after one with a hit that go with it.
-const NEIGHBOURS: usize = 100;
 
 /// Where lines go that a rule may meet.
 pub(super) struct Framing<'f> {
@@ -25,17 +22,9 @@ pub(super) struct Framing<'f> {
     pub(super) between: &'f mut Between,
 }
 
-/// What became of a chunk.
-pub(super) struct Framed {
-    /// Time of its last line.
-    pub(super) last: Timestamp,
-    /// Where the lines of the block begin in the chunk; `None` where all of its lines are in the block.
-    pub(super) places: Option<Vec<usize>>,
-}
-
 impl Framing<'_> {
-    /// Frames what any side may meet of a chunk. `before` is the time of the line before it.
-    pub(super) fn chunk(&mut self, chunk: Chunk<'_>, layout: Layout, before: Timestamp, sides: &mut [Side<'_>]) -> Framed {
+    /// Frames what any side may meet of a chunk, and gives the time of its last line. `before` is that of the line before it.
+    pub(super) fn chunk(&mut self, chunk: Chunk<'_>, layout: Layout, before: Timestamp, sides: &mut [Side<'_>]) -> Timestamp {
         let mut times = Times { chunk, layout, seen: 0, time: before };
         self.between.saw(times.at(chunk.around(0)));
         // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
@@ -45,112 +34,61 @@ impl Framing<'_> {
         // Each side's places are in order, all of them together are not.
         places.sort_unstable();
         let mut places = places.into_iter().map(|place| place as usize);
-        let (mut after, mut framed) = (0, Vec::new());
+        let mut after = 0;
         while let Some(place) = if every { Some(after) } else { places.find(|place| *place >= after) } {
             if place >= chunk.0.len() {
                 break;
             }
             let line = chunk.around(place);
-            after = line.end + 1;
-            let at = times.at(line.clone());
-            let (start, lines) = (line.start, self.block.lines().len());
-            self.line(&chunk.0[line], layout, in_parts, at);
-            if self.block.lines().len() > lines {
-                framed.push(start);
+            let lines = if every { line } else { around_trace(chunk, layout, line, after) };
+            let mut start = lines.start;
+            while start <= lines.end {
+                let line = chunk.around(start);
+                start = line.end + 1;
+                let at = times.at(line.clone());
+                self.line(&chunk.0[line], layout, in_parts, at);
             }
+            after = start;
         }
         let last = chunk.0.strip_suffix(b"\n").unwrap_or(chunk.0).len();
         let last = times.at(chunk.around(last));
         self.between.saw(last);
-        Framed { last, places: (!every).then_some(framed) }
-    }
-
-    /// Puts the lines with hits anew into the block, each with its neighbours, because a stack trace tells what it is by all of its lines.
-    /// Neighbours have no hits, or they would be there already. `places` are where the lines of the block begin in the chunk.
-    pub(super) fn neighbours(&mut self, chunk: Chunk<'_>, layout: Layout, places: &[usize], hits: &mut [Given]) {
-        let mut with_hits: Vec<u32> = hits.iter().flat_map(|(hits, _)| hits).map(|hit| hit.line).collect();
-        with_hits.sort_unstable();
-        with_hits.dedup();
-        if with_hits.is_empty() {
-            return;
-        }
-        let found: Vec<(usize, Timestamp)> =
-            with_hits.iter().map(|line| (places[*line as usize], self.block.lines()[*line as usize].at)).collect();
-        let stream = Arc::clone(&self.block.streams()[0]);
-        self.block.clear();
-        let mut moved: Vec<u32> = Vec::with_capacity(found.len());
-        let mut after = 0;
-        while let Some((first, mut at)) = found.get(moved.len()).copied() {
-            let mut start = first;
-            for _ in 0..NEIGHBOURS {
-                if start <= after {
-                    break;
-                }
-                start = chunk.around(start - 1).start;
-            }
-            // A stream of its own for each run of lines, so that none is taken for the neighbour of a line far away.
-            self.block.add_stream(Arc::clone(&stream));
-            let mut left = usize::MAX;
-            while start < chunk.0.len() {
-                let line = chunk.around(start);
-                match found.get(moved.len()).filter(|(place, _)| *place == start) {
-                    Some((_, written)) => {
-                        moved.push(self.block.lines().len() as u32);
-                        (at, left) = (*written, NEIGHBOURS);
-                    }
-                    None if left == 0 => break,
-                    None => left -= 1,
-                }
-                let text = &chunk.0[line.clone()];
-                let text = parse_cri(text).filter(|_| layout == Layout::Cri).map_or(text, |parsed| parsed.text);
-                append(self.block, at, text);
-                start = line.end + 1;
-            }
-            after = start;
-        }
-        for hit in hits.iter_mut().flat_map(|(hits, _)| hits) {
-            let place = with_hits.partition_point(|line| *line < hit.line);
-            hit.line = moved[place];
-        }
+        last
     }
 
     fn line(&mut self, line: &[u8], layout: Layout, in_parts: bool, at: Timestamp) {
-        match parse_cri(line).filter(|_| layout == Layout::Cri) {
-            Some(parsed) if in_parts => {
-                let joiner = &mut self.joiners[usize::from(parsed.stream == StdStream::Err)];
-                if let Some((began, text)) = joiner.take(&parsed, LONGEST_LINE) {
-                    push(self.block, self.between, began.unwrap_or(at), text);
-                }
+        if in_parts && let Some(parsed) = parse_cri(line) {
+            let joiner = &mut self.joiners[usize::from(parsed.stream == StdStream::Err)];
+            if let Some((began, text)) = joiner.take(&parsed, LONGEST_LINE) {
+                push(self.block, self.between, parsed.stream, began.unwrap_or(at), text);
             }
-            Some(parsed) => push(self.block, self.between, at, parsed.text),
-            None => push(self.block, self.between, at, line),
+            return;
         }
+        let (text, of) = framed(layout, line);
+        push(self.block, self.between, of, at, text);
     }
 
     /// Lines whose end never came.
     pub(super) fn rest(&mut self, time: Timestamp) {
-        for joiner in self.joiners.iter_mut() {
+        for (joiner, of) in self.joiners.iter_mut().zip([StdStream::Out, StdStream::Err]) {
             if let Some((began, text)) = joiner.rest() {
-                push(self.block, self.between, began.unwrap_or(time), text);
+                push(self.block, self.between, of, began.unwrap_or(time), text);
             }
         }
     }
 }
 
-fn push(block: &mut Block, between: &Between, at: Timestamp, text: &[u8]) {
-    if between.holds(at) {
-        append(block, at, text);
+/// Adds a line of one of the block's two streams.
+fn push(block: &mut Block, between: &Between, of: StdStream, at: Timestamp, text: &[u8]) {
+    if !between.holds(at) {
+        return;
     }
-}
-
-/// Adds a line of the block's last stream.
-fn append(block: &mut Block, at: Timestamp, text: &[u8]) {
     // The end of a line of Windows is no part of it.
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let (start, stream) = (block.bytes().len(), block.streams().len() - 1);
+    let (start, stream) = (block.bytes().len(), u32::from(of == StdStream::Err));
     block.bytes_mut().extend_from_slice(text);
     block.bytes_mut().push(b'\n');
-    block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream: stream as u32, at });
+    block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at });
 }
 
 /// The times of lines of a chunk, asked for in order.

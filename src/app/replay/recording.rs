@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::scan::LONGEST_LINE;
+use crate::app::scan::{LONGEST_LINE, add_outputs};
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, json_time, parse_cri, plain_time};
 use crate::model::{Block, Hit, Stream, Timestamp};
 
@@ -20,7 +20,7 @@ const PROBED: u64 = 256 << 10;
 
 /// Lines of one file that were written within so long come as one push. Senders wait ten times as long, but transitions are of the time of a
 /// push, and a back-test tells them.
-const PUSH: Duration = Duration::from_millis(100);
+pub(super) const PUSH: Duration = Duration::from_millis(100);
 
 /// Hits in a block, and how many of them were given out.
 pub(super) type Given = (Vec<Hit>, usize);
@@ -144,7 +144,7 @@ impl Recording {
     fn read_chunk(&mut self, sides: &mut [Side<'_>], between: &mut Between, totals: &mut Totals) -> io::Result<()> {
         let Self { reader, layout, joiners, block, time, hits, .. } = self;
         block.clear();
-        block.add_stream(Arc::clone(&self.stream));
+        add_outputs(block, &self.stream);
         hits.iter_mut().for_each(|(hits, given)| {
             hits.clear();
             *given = 0;
@@ -153,19 +153,16 @@ impl Recording {
         match reader.next_chunk()? {
             Some(chunk) => {
                 let layout = *layout.get_or_insert_with(|| Layout::of(&chunk.0[chunk.around(0)]));
-                let framed = framing.chunk(chunk, layout, *time, sides);
-                *time = framed.last;
+                *time = framing.chunk(chunk, layout, *time, sides);
                 totals.lines += chunk.count();
-                search(sides, framing.block, hits);
-                if let Some(places) = framed.places {
-                    framing.neighbours(chunk, layout, &places, hits);
-                }
             }
             None => {
                 framing.rest(*time);
-                search(sides, framing.block, hits);
                 self.ended = true;
             }
+        }
+        for (side, (hits, _)) in sides.iter_mut().zip(hits) {
+            side.search(block, hits);
         }
         totals.bytes += reader.taken() - self.taken;
         self.taken = reader.taken();
@@ -173,11 +170,5 @@ impl Recording {
         totals.cut += cut - self.cut;
         self.cut = cut;
         Ok(())
-    }
-}
-
-fn search(sides: &mut [Side<'_>], block: &Block, hits: &mut [Given]) {
-    for (side, (hits, _)) in sides.iter_mut().zip(hits) {
-        side.search(block, hits);
     }
 }

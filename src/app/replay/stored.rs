@@ -1,14 +1,15 @@
 //! A back-test over what the store keeps of lines: a lower bound, because only lines near hits of the rules in force are kept, redacted and cut.
 //!
-//! Of each event it has the text of the first hit at the time of the first hit and at that of the last one, which was alike.
+//! Of each event it has the lines around its first and its last captured hit, and its message, which is the text of the first hit: it stands
+//! for those of the first and of the last hit that were not captured.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::model::{Block, ErrorEvent, EventId, Line, Stream, Timestamp};
-use crate::store::{EventFilter, Store, StoreError};
+use crate::model::{Block, ErrorEvent, EventId, Evidence, Line, Stream, Timestamp};
+use crate::store::{EventFilter, KeptEvidence, Store, StoreError};
 
-use super::recording::Given;
+use super::recording::{Given, PUSH};
 use super::side::Side;
 use super::{Between, Report, Request, Totals, compare};
 
@@ -46,9 +47,13 @@ pub fn replay_stored(request: &Request<'_>, store: &Store) -> Result<Report, Sto
             side.search(&block, hits);
         }
         for (side, (hits, _)) in sides.iter_mut().zip(&hits) {
-            // Each line is a push of its own.
-            for of_line in hits.chunk_by(|a, b| a.line == b.line) {
-                side.take(&block, of_line, block.lines()[of_line[0].line as usize].at);
+            let mut rest = hits.as_slice();
+            while let Some(first) = rest.first() {
+                let pushed = block.lines()[first.line as usize].at;
+                let count = rest.partition_point(|hit| block.lines()[hit.line as usize].at < pushed.plus(PUSH));
+                let (push, later) = rest.split_at(count);
+                side.take(&block, push, pushed);
+                rest = later;
             }
         }
         lines.iter().for_each(|line| between.saw(line.at));
@@ -63,7 +68,7 @@ pub fn replay_stored(request: &Request<'_>, store: &Store) -> Result<Report, Sto
     Ok(report)
 }
 
-/// The lines in the order of their times; of one time, by stream and text, so that the same store gives the same report.
+/// The lines in the order of their times; those of one time and stream as they stand in the evidence.
 fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     let filter = EventFilter { with_pending: true, ..EventFilter::default() };
     let mut lines = Vec::new();
@@ -71,35 +76,45 @@ fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     loop {
         let page = store.list_newest(&filter, before, PAGE)?;
         for event in &page.events {
-            lines.extend(lines_of(event).into_iter().filter(|line| between.holds(line.at)));
+            lines.extend(lines_of(event, &store.evidence(event.row)?).into_iter().filter(|line| between.holds(line.at)));
         }
         before = page.events.last().map(|event| event.id);
         if !page.more || before.is_none() {
             break;
         }
     }
-    lines.sort_by(|a, b| (a.at, a.stream.id(), &a.text).cmp(&(b.at, b.stream.id(), &b.text)));
+    lines.sort_by_key(|line| (line.at, line.stream.id()));
     // A line near two hits, or of two events, was one line.
     let mut seen = HashSet::new();
     lines.retain(|line| seen.insert((line.at, line.stream.id(), Arc::clone(&line.text))));
     Ok(lines)
 }
 
-fn lines_of(event: &ErrorEvent) -> Vec<KeptLine> {
+fn lines_of(event: &ErrorEvent, evidence: &KeptEvidence) -> Vec<KeptLine> {
     let stream = Arc::new(Stream::claimed(event.labels.clone()));
-    let line = |at| KeptLine { at, stream: Arc::clone(&stream), text: Arc::clone(&event.message) };
-    let head = &event.head;
-    match head.count {
-        0 => Vec::new(),
-        1 => vec![line(head.first_seen)],
-        _ => vec![line(head.first_seen), line(head.last_seen)],
+    let line = |at, text: &str| KeptLine { at, stream: Arc::clone(&stream), text: Arc::from(text) };
+    let captures: Vec<&Evidence> = evidence.first.iter().chain(&evidence.latest).collect();
+    let mut lines: Vec<KeptLine> = Vec::new();
+    for capture in &captures {
+        lines.extend(capture.before.iter().map(|before| line(before.at, &before.line)));
+        lines.push(line(capture.at, &capture.hit));
+        lines.extend(capture.after.iter().map(|after| line(after.at, &after.line)));
     }
+    let head = &event.head;
+    let ends = if head.count > 1 { &[head.first_seen, head.last_seen][..] } else { &[head.first_seen] };
+    let unseen = ends.iter().filter(|end| captures.iter().all(|capture| capture.at != **end));
+    lines.extend(unseen.map(|end| line(*end, &event.message)));
+    lines
 }
 
 fn block_of(lines: &[KeptLine]) -> Block {
     let mut block = Block::default();
-    for line in lines {
-        let stream = block.add_stream(Arc::clone(&line.stream));
+    for (number, line) in lines.iter().enumerate() {
+        let before = number.checked_sub(1).map(|before| lines[before].stream.id());
+        let stream = match before == Some(line.stream.id()) {
+            true => block.streams().len() as u32 - 1,
+            false => block.add_stream(Arc::clone(&line.stream)),
+        };
         let start = block.bytes().len();
         block.bytes_mut().extend_from_slice(line.text.as_bytes());
         let end = block.bytes().len();

@@ -178,6 +178,7 @@ impl Grouper {
             window_key: watch.key,
             window: rule.after,
             merged_into: None,
+            incident: None,
             head: head.clone(),
         };
         self.touched.event(fingerprint).opened = Some(Box::new(event));

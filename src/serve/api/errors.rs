@@ -10,13 +10,10 @@ use serde::Serialize;
 use super::evidence::EvidenceJson;
 use super::query::{Listing, Order};
 use super::{Api, ApiError};
-use crate::model::{ErrorEvent, EventId, EventState, Notice, Priority, Provenance, Timestamp, TransitionReason};
+use crate::model::{ErrorEvent, EventId, EventState, Notice, Provenance, Timestamp, TransitionReason};
 use crate::proto::v1;
 use crate::serve::auth::Receiver;
 use crate::serve::convert;
-
-/// Stands for a value of a newer server.
-const UNKNOWN: &str = "unknown";
 
 /// `GET /api/errors`.
 #[derive(Debug, Serialize)]
@@ -75,6 +72,8 @@ pub struct Event {
     notice: Option<&'static str>,
     /// The event that counts its hits since their template groups merged; null for all others.
     merged_into: Option<String>,
+    /// The incident that it last fired in; null before it fired.
+    incident_id: Option<String>,
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
@@ -172,6 +171,7 @@ impl From<&ErrorEvent> for Event {
             flapping: head.life.flapping,
             notice: head.life.notice.map(Notice::as_str),
             merged_into: event.merged_into.map(|id| id.to_string()),
+            incident_id: event.incident.map(|incident| incident.to_string()),
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
@@ -197,7 +197,7 @@ impl From<&v1::ErrorEvent> for Event {
             cluster: event.cluster.clone(),
             provenance: match workload.provenance() {
                 v1::Provenance::Claim => Provenance::Claim.as_str(),
-                v1::Provenance::Unspecified => UNKNOWN,
+                v1::Provenance::Unspecified => convert::UNKNOWN,
             },
             namespace: workload.namespace,
             pod: workload.pod,
@@ -207,10 +207,10 @@ impl From<&v1::ErrorEvent> for Event {
             message: event.message.clone(),
             template: event.template.clone(),
             labels: event.labels.clone(),
-            priority: name_of(event.priority, Priority::from_weight, Priority::as_str),
+            priority: convert::priority_name(event.priority),
             rule_name: event.rule.clone(),
-            state: name_of(event.state, EventState::from_code, EventState::as_str),
-            reason: name_of(event.reason, TransitionReason::from_code, TransitionReason::as_str),
+            state: convert::name_of(event.state, EventState::from_code, EventState::as_str),
+            reason: convert::name_of(event.reason, TransitionReason::from_code, TransitionReason::as_str),
             count: event.count,
             window: event
                 .window
@@ -219,8 +219,10 @@ impl From<&v1::ErrorEvent> for Event {
             sampled: event.sampled,
             flap_count: event.flap_count,
             flapping: event.flapping,
+            notice: (event.notice != v1::Notice::Unspecified as i32)
+                .then(|| convert::name_of(event.notice, Notice::from_code, Notice::as_str)),
             merged_into: Some(event.merged_into.clone()).filter(|id| !id.is_empty()),
-            notice: (event.notice != v1::Notice::Unspecified as i32).then(|| name_of(event.notice, Notice::from_code, Notice::as_str)),
+            incident_id: Some(event.incident_id.clone()).filter(|id| !id.is_empty()),
             generation: event.generation,
             remediated: false,
             remediated_at: None,
@@ -228,8 +230,4 @@ impl From<&v1::ErrorEvent> for Event {
             first_evidence: None,
         }
     }
-}
-
-fn name_of<T>(code: i32, decode: impl Fn(u8) -> Option<T>, name: impl Fn(T) -> &'static str) -> &'static str {
-    u8::try_from(code).ok().and_then(decode).map_or(UNKNOWN, name)
 }

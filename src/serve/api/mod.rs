@@ -5,6 +5,7 @@
 
 pub(super) mod errors;
 mod evidence;
+pub(super) mod incidents;
 mod query;
 mod rules;
 mod stats;
@@ -58,6 +59,9 @@ pub(super) fn routes(handles: Handles, reader: Reader, config: &RequestConfig) -
     Router::new()
         .route("/api/errors", get(errors::list))
         .route("/api/errors/{id}", get(errors::get))
+        .route("/api/incidents", get(incidents::list))
+        .route("/api/incidents/{id}", get(incidents::get))
+        .route("/api/incidents/{id}/resolve", post(incidents::resolve))
         .route("/api/rules", get(rules::list))
         .route("/api/rules/test", post(rules::test))
         .route("/api/rules/reload", post(rules::reload))

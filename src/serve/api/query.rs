@@ -1,6 +1,6 @@
 //! Parameters of a list.
 
-use crate::model::{EventId, EventState, Priority, RuleName, Span, TenantId, Timestamp};
+use crate::model::{EventId, EventState, IncidentId, Priority, RuleName, Span, TenantId, Timestamp};
 use crate::store::{EventFilter, Page};
 
 /// Events on a page when nobody asks for a number, or for one out of range.
@@ -10,7 +10,7 @@ const PAGE_SIZE: usize = 20;
 const MAX_PAGE_SIZE: usize = 100;
 
 /// Every parameter.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "page",
     "pageSize",
     "page_size",
@@ -22,6 +22,7 @@ const PARAMETERS: [&str; 14] = [
     "tenant",
     "state",
     "since",
+    "incident",
     "include_pending",
     "order",
     "before",
@@ -74,6 +75,10 @@ impl Listing {
                 "tenant" => filter.tenant = Some(TenantId::parse(value).map_err(|error| format!("tenant: {error}"))?),
                 "state" => filter.state = Some(state(value)?),
                 "since" => filter.since = Some(since(value, now)?),
+                "incident" => {
+                    let id = IncidentId::parse(value).ok_or_else(|| format!("incident: {value:?} is no id of an incident"))?;
+                    filter.incident = Some(id);
+                }
                 "include_pending" => filter.with_pending = flag(name, value)?,
                 "order" => newest = Some(is_newest(value)?),
                 "before" => {
@@ -178,6 +183,7 @@ mod tests {
             ("state", "pending"),
             ("since", "1h"),
             ("include_pending", "true"),
+            ("incident", "01890a5d-ac96-774b-bcce-b302099a8057"),
         ];
         let expected = EventFilter {
             tenant: TenantId::parse("team-a").ok(),
@@ -189,6 +195,7 @@ mod tests {
             with_pending: true,
             since: Some(Timestamp::from_parts(3600, 0)),
             search: Some("Oom".to_owned()),
+            incident: IncidentId::parse("01890a5d-ac96-774b-bcce-b302099a8057"),
         };
         assert_eq!(read(&all).expect("valid").filter, expected);
         assert_eq!(read(&[("since", "1970-01-01T00:00:05Z")]).expect("valid").filter.since, Some(Timestamp::from_parts(5, 0)));
@@ -208,6 +215,7 @@ mod tests {
             ("tenant", "a|b", "tenant: several tenants"),
             ("state", "open", "state: \"open\" is none: write pending, firing, quiet or resolved"),
             ("since", "yesterday", "since: \"yesterday\" is neither an RFC 3339 time such as"),
+            ("incident", "17", "incident: \"17\" is no id of an incident"),
             ("include_pending", "maybe", "include_pending: \"maybe\" is neither true nor false"),
             ("order", "oldest", "order: \"oldest\" is none: write urgency or newest"),
             ("before", "17", "before: \"17\" is no id: write the `next`"),

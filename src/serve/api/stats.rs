@@ -28,6 +28,8 @@ pub(super) struct Body {
     quiet: u64,
     resolved: u64,
     pending: u64,
+    incidents_open: u64,
+    incidents_resolved: u64,
     errors_last_hour: u64,
     /// Hits of all stored events.
     hits: u64,
@@ -68,6 +70,8 @@ pub(super) async fn get(State(api): State<Api>) -> Result<Json<Body>, ApiError> 
         quiet: stats.quiet,
         resolved: stats.resolved,
         pending: stats.pending,
+        incidents_open: stats.incidents_open,
+        incidents_resolved: stats.incidents_resolved,
         errors_last_hour: stats.last_hour,
         hits: stats.hits,
         oldest_seq: stats.oldest_seq.0,

@@ -79,6 +79,8 @@ fn statistics_leave_pending_events_out() {
         resolved: 1,
         pending: 1,
         last_hour: 1,
+        incidents_open: 0,
+        incidents_resolved: 0,
         hits: 3,
         by_priority: [1, 2, 0, 0],
         by_namespace: vec![("prod".to_owned(), 2), ("dev".to_owned(), 1)],

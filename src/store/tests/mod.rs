@@ -5,6 +5,7 @@ mod commits;
 mod evidence;
 mod faults;
 mod feeds;
+mod incidents;
 mod lifecycle;
 mod lists;
 mod model;
@@ -100,6 +101,7 @@ fn event(n: u64) -> ErrorEvent {
         window_key: WindowKey(u128::from(n).to_be_bytes()),
         window: Duration::from_secs(300),
         head,
+        incident: None,
     }
 }
 
