@@ -139,6 +139,14 @@ impl Changes {
     }
 }
 
+impl EventHead {
+    /// True for an event that went into another one, where its hits count.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.state == EventState::Resolved && self.reason == TransitionReason::Merged
+    }
+}
+
 impl EventWrite {
     /// The event with its new values.
     #[must_use]

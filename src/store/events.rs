@@ -18,7 +18,7 @@ const MAX_NAMESPACES: usize = 200;
 /// Stands for all namespaces beyond the 200 with the most events. Kubernetes allows no such name.
 pub const OTHER_NAMESPACE: &str = "_other";
 
-/// Which events to list. Everything that is set must hold; `default()` lists all events that are not pending.
+/// Which events to list. Everything that is set must hold; `default()` lists all events that are not pending and did not go into others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     /// Exactly this tenant.
@@ -63,7 +63,7 @@ pub struct EventPage {
     pub more: bool,
 }
 
-/// Figures over everything that is stored. All of them leave pending events out, except `pending`.
+/// Figures over everything that is stored. All of them leave pending events out, except `pending`, and those that went into others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Events, as a list without filter counts them.
@@ -105,6 +105,7 @@ impl Default for Page {
 /// What is shown, and what a search looks at.
 const COLUMNS: &str = "SELECT h.row, e.message, e.pod, e.namespace";
 
+/// State 1 is pending; 3 for reason 8 is resolved because it went into another event, which has its hits.
 const CONDITIONS: &str = "(:tenant IS NULL OR e.tenant = :tenant) \
        AND (:namespace IS NULL OR e.namespace = :namespace) \
        AND (:pod IS NULL OR instr(e.pod, :pod) > 0) \
@@ -112,7 +113,7 @@ const CONDITIONS: &str = "(:tenant IS NULL OR e.tenant = :tenant) \
        AND (:rule IS NULL OR e.rule = :rule) \
        AND (:since IS NULL OR h.last_seen >= :since) \
        AND (:incident IS NULL OR e.row IN (SELECT event FROM incident_events WHERE incident = (SELECT row FROM incidents WHERE id = :incident))) \
-       AND CASE WHEN :state IS NULL THEN :with_pending OR h.state <> 1 ELSE h.state = :state END";
+       AND CASE WHEN :state IS NULL THEN (:with_pending OR h.state <> 1) AND NOT (h.state = 3 AND h.reason = 8) ELSE h.state = :state END";
 
 const BY_URGENCY: &str = "FROM heads h JOIN events e ON e.row = h.row WHERE :before IS NOT NULL AND";
 
@@ -246,7 +247,7 @@ fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {
     let mut by_namespace: HashMap<String, u64> = HashMap::new();
     let mut all = connection.prepare_cached(
         "SELECT e.namespace, h.state, h.priority, count(*), sum(h.count), max(h.last_seen), sum(h.last_seen >= ?1) \
-         FROM heads h JOIN events e ON e.row = h.row GROUP BY 1, 2, 3",
+         FROM heads h JOIN events e ON e.row = h.row WHERE NOT (h.state = 3 AND h.reason = 8) GROUP BY 1, 2, 3",
     )?;
     let mut rows = all.query([hour_ago.nanos()])?;
     while let Some(row) = rows.next()? {

@@ -149,6 +149,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
     let place = EventRow(row.get(at)?);
     let fingerprint = Fingerprint(row.get(at + 1)?);
     let provenance: String = row.get(at + 12)?;
+    let head = head(row, at + 20, place, fingerprint)?;
     Ok(ErrorEvent {
         row: place,
         id: EventId(u128::from_be_bytes(row.get(at + 2)?)),
@@ -172,8 +173,9 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<ErrorEvent> {
         window_key: WindowKey(row.get(at + 16)?),
         window: duration(row, at + 17)?,
         group: row.get::<_, Option<[u8; 16]>>(at + 18)?.map(TemplateGroup),
-        merged_into: row.get::<_, Option<[u8; 16]>>(at + 19)?.map(|id| EventId(u128::from_be_bytes(id))),
-        head: head(row, at + 20, place, fingerprint)?,
+        // A feed entry of before tells nothing of it yet, and what was hit again afterwards is no part of another one.
+        merged_into: row.get::<_, Option<[u8; 16]>>(at + 19)?.map(|id| EventId(u128::from_be_bytes(id))).filter(|_| head.is_merged()),
+        head,
         incident: row.get::<_, Option<_>>(at + 37)?.map(|id| IncidentId(u128::from_be_bytes(id))),
     })
 }

@@ -39,6 +39,7 @@ fn lines_that_differ_in_a_word_become_one_event_also_when_the_process_is_killed_
     assert_eq!((event["count"].as_u64(), event["fingerprint"].as_str()), (Some(7), Some(first.as_str())));
     assert_eq!(event["template"], "panic: the lease of <*> could not be taken after <*> tries");
     assert_eq!(event["merged_into"], Value::Null);
+    assert_eq!(server.events("").len(), 1, "nobody has to look at the others");
     let gone = server.events("state=resolved");
     assert_eq!(gone.len(), 3);
     for part in &gone {

@@ -70,10 +70,21 @@ fn the_events_of_a_group_are_found_and_say_where_they_went() {
     let captures = [(1, 7), (3, 8)].map(|(n, id)| EvidenceWrite::Capture(event(n).row, evidence(id, &[])));
     writer.commit(&commit_of(Changes { evidence: captures.into(), ..Changes::default() })).unwrap();
     let merged = vec![(EventRow(3), EventRow(2)), (EventRow(2), EventRow(1))];
-    writer.commit(&commit_of(Changes { merged, ..Changes::default() })).unwrap();
+    let gone = |n: u64| EventHead { state: EventState::Resolved, reason: TransitionReason::Merged, count: 0, ..event(n).head };
+    let events = vec![EventWrite::Unhit(gone(3)), EventWrite::Unhit(gone(2))];
+    writer.commit(&commit_of(Changes { events, merged, ..Changes::default() })).unwrap();
     assert_eq!(store.get(event(3).id).unwrap().unwrap().merged_into, Some(event(2).id));
     assert_eq!(store.get(event(2).id).unwrap().unwrap().merged_into, Some(event(1).id));
     assert_eq!(store.get(event(1).id).unwrap().unwrap().merged_into, None);
+    let listed =
+        |filter: EventFilter| store.list_newest(&filter, None, 10).unwrap().events.iter().map(|event| event.row.0).collect::<Vec<_>>();
+    assert_eq!(listed(EventFilter::default()), [4, 1], "what went into another is not listed");
+    assert_eq!(listed(EventFilter { state: Some(EventState::Resolved), ..EventFilter::default() }), [3, 2], "unless asked for");
+    let stats = store.stats(START).unwrap();
+    assert_eq!((stats.total, stats.resolved, stats.hits), (2, 0, 2));
+    // Where its group is born anew, it is an event like any other.
+    writer.commit(&commit_of(Changes { events: vec![EventWrite::Update(event(3).head)], ..Changes::default() })).unwrap();
+    assert_eq!(store.get(event(3).id).unwrap().unwrap().merged_into, None);
     let kept = [1, 2, 3].map(|n| store.evidence(event(n).row).unwrap().first.map(|first| first.id.0));
     assert_eq!(kept, [Some(7), Some(8), None], "what is there stays");
 }
