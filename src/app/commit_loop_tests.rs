@@ -30,7 +30,10 @@ impl Bench {
     /// Rules in flow style, the next generation of them.
     fn next(&mut self, rules: &[&str]) -> (Generation, RuleUpdate) {
         let generation = Generation(self.sets.len() as u64 + 1);
-        let text = rules.iter().fold("rules:\n".to_owned(), |text, rule| format!("{text}  - {{priority: P2, {rule}}}\n"));
+        let text = rules.iter().fold("rules:\n".to_owned(), |text, rule| {
+            let priority = if rule.contains("priority:") { "" } else { "priority: P2, " };
+            format!("{text}  - {{{priority}{rule}}}\n")
+        });
         let source = RuleSource::from_bytes("test.yaml", text.into_bytes()).expect("UTF-8");
         let set = rules::load(&[source], generation, LoadOptions::default()).expect("good rules").set;
         let (names, update) = follow(&self.known, &set);

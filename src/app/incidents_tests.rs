@@ -245,6 +245,51 @@ async fn a_steady_hit_leaves_its_incident_as_it_is() {
     assert_eq!(world.told_of_incidents(), [EventFired]);
 }
 
+#[tokio::test]
+async fn every_reason_is_reached_and_told_by_the_feed() {
+    const SLOW: &str = "name: s, priority: P1, count: 2, match: {pattern: plum}";
+    let incidents = IncidentConfig { max_age: Span(3 * HOUR), ..IncidentConfig::default() };
+    let mut world = World::new();
+    world.adopt(&GroupConfig { incidents, ..GroupConfig::default() });
+    world.reload(&[APPLE, SLOW]).await;
+    // First hit, threshold, escalation.
+    for line in ["apple", "plum", "plum"] {
+        world.hit_of("api", line).await;
+    }
+    // Quieted, resumed, quieted, resolved; reopened, and by a person.
+    world.pass(10 * MINUTE).await;
+    world.hit_of("api", "apple").await;
+    world.pass(45 * MINUTE).await;
+    world.hit_of("api", "apple").await;
+    world.pass(10 * MINUTE).await;
+    let id = world.incident().id;
+    world.resolve(id).await.expect("nothing fires");
+    // Lines that differ in a word become one event.
+    for name in ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"] {
+        world.hit_of("web", &format!("apple: the lease of {name} could not be taken after 5 tries")).await;
+    }
+    // Aged out, and the rule is gone.
+    for _ in 0..50 {
+        world.hit_of("db", "apple").await;
+        world.pass(4 * MINUTE).await;
+    }
+    world.reload(&[PEAR]).await;
+    let page = world.store().feed_page(Seq(0), 100_000, true).expect("a healthy disk");
+    let (mut of_events, mut of_incidents) = (Vec::new(), Vec::new());
+    for item in &page.items {
+        match item {
+            FeedItem::Event(entry) if entry.kind == crate::model::FeedKind::Transition => of_events.push(entry.event.head.reason),
+            FeedItem::Event(_) => {}
+            FeedItem::Incident(entry) => of_incidents.push(entry.incident.reason),
+        }
+    }
+    let untold: Vec<_> = TransitionReason::ALL.into_iter().filter(|reason| !of_events.contains(reason)).collect();
+    assert_eq!(untold, [], "{of_events:?}");
+    let untold: Vec<_> = IncidentReason::ALL.into_iter().filter(|reason| !of_incidents.contains(reason)).collect();
+    assert_eq!(untold, [], "{of_incidents:?}");
+    world.check();
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Hit(usize, usize),

@@ -18,6 +18,9 @@ use super::{FINE, PROBLEMS, USAGE};
 /// Events of one kind of difference that are shown as text.
 const MOST_SHOWN: usize = 20;
 
+/// Characters of a message that are shown as text.
+const MOST_CHARS: usize = 160;
+
 /// Replays the files, prints the report, and tells files that could not be replayed.
 pub(super) fn replay(overrides: &Overrides, args: &ReplayArgs) -> anyhow::Result<u8> {
     let labels = match parse_labels(&args.labels) {
@@ -196,6 +199,13 @@ fn line(shown: &Played, before: Option<&Played>) -> String {
         event.rule,
         printable(&super::scan::where_from(event)),
         shown.peak,
-        printable(&event.message)
+        printable(&head_of(&event.message))
     )
+}
+
+/// The first line of a message, as far as a terminal may show it.
+fn head_of(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let head: String = first.chars().take(MOST_CHARS).collect();
+    if head.len() < message.len() { head + "..." } else { head }
 }

@@ -409,3 +409,6 @@ proptest! {
 
 #[path = "lapse_tests.rs"]
 mod lapses;
+
+#[path = "threshold_tests.rs"]
+mod thresholds;

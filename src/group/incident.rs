@@ -17,7 +17,7 @@
 
 use crate::model::{
     Changes, EventRow, EventState, EventTurn, EventWrite, FeedKind, HealthyTime, Incident, IncidentId, IncidentReason, IncidentRow,
-    IncidentState, IncidentWrite, Moment, Priority, Recurrence, Service, ServiceFacts, Timestamp,
+    IncidentState, IncidentWrite, Moment, Priority, Recurrence, Service, ServiceFacts, Timestamp, TransitionReason, Turn,
 };
 
 use super::config::IncidentConfig;
@@ -88,7 +88,7 @@ fn next(state: IncidentState, input: Input) -> Result<Option<Step>, Refused> {
     }
 }
 
-/// The events that came to fire or are over with these changes. None in nearly all commits.
+/// The events that came to fire, go on for others or are over with these changes. None in nearly all commits.
 #[must_use]
 pub fn event_turns(changes: &Changes) -> Vec<EventTurn> {
     let mut stepped: Vec<EventRow> =
@@ -99,9 +99,10 @@ pub fn event_turns(changes: &Changes) -> Vec<EventTurn> {
     stepped.sort_unstable();
     let turn = |write: &EventWrite| {
         let head = write.head();
-        let fires = match head.state {
-            EventState::Firing => true,
-            EventState::Resolved => false,
+        let turn = match head.state {
+            EventState::Firing => Turn::Fires,
+            EventState::Quiet if head.reason == TransitionReason::Merged => Turn::GoesOn,
+            EventState::Resolved => Turn::Ends,
             EventState::Pending | EventState::Quiet => return None,
         };
         stepped.binary_search(&head.row).ok()?;
@@ -114,7 +115,7 @@ pub fn event_turns(changes: &Changes) -> Vec<EventTurn> {
             }),
             _ => None,
         };
-        Some(EventTurn { event: head.row, fingerprint: head.fingerprint, priority: head.priority, fires, service })
+        Some(EventTurn { event: head.row, fingerprint: head.fingerprint, priority: head.priority, turn, service })
     };
     changes.events.iter().filter_map(turn).collect()
 }
@@ -155,9 +156,10 @@ impl Incidents {
     pub fn follow(&self, services: Vec<ServiceFacts>, mut next_row: IncidentRow, now: Moment) -> Vec<IncidentWrite> {
         let mut writes = Vec::new();
         for facts in services {
-            let fires = facts.turns.iter().any(|(turn, _)| turn.fires);
+            let has = |turn| facts.turns.iter().any(|(event, _)| event.turn == turn);
             let is_open = facts.latest.as_ref().is_some_and(|latest| latest.state == IncidentState::Open);
-            if fires {
+            // What goes on keeps an incident open, and opens none.
+            if has(Turn::Fires) || (is_open && has(Turn::GoesOn)) {
                 let write = self.fire(facts, next_row, now);
                 next_row.0 += i64::from(write.from.is_none());
                 writes.push(write);
@@ -193,10 +195,10 @@ impl Incidents {
         step(incident, Input::Person { firing }, now)
     }
 
-    /// Events of a service came to fire: they come into its open incident, the last one is reopened, or a new one is opened.
+    /// Events of a service came to fire, or go on: they come into its open incident, the last one is reopened, or a new one is opened.
     fn fire(&self, facts: ServiceFacts, next_row: IncidentRow, now: Moment) -> IncidentWrite {
         let ServiceFacts { service, latest, turns, ended, .. } = facts;
-        let firing: Vec<_> = turns.iter().filter(|(turn, _)| turn.fires).collect();
+        let firing: Vec<_> = turns.iter().filter(|(event, _)| event.turn != Turn::Ends).collect();
         // There is one; the least urgent is the safe answer to what cannot be.
         let urgent = firing.iter().map(|(turn, _)| turn.priority).min().unwrap_or(Priority::P4);
         let last = latest.as_ref().and_then(|latest| Some((latest.id, latest.ended?.clock)));

@@ -68,7 +68,8 @@ fn service() -> Service {
 /// A turn of event number `n`, which was last in this incident.
 fn turn(n: i64, priority: Priority, fires: bool, of: Option<i64>) -> (EventTurn, Option<IncidentRow>) {
     let fingerprint = Fingerprint(u128::from(n.unsigned_abs()).to_be_bytes());
-    (EventTurn { event: EventRow(n), fingerprint, priority, fires, service: None }, of.map(IncidentRow))
+    let turn = if fires { Turn::Fires } else { Turn::Ends };
+    (EventTurn { event: EventRow(n), fingerprint, priority, turn, service: None }, of.map(IncidentRow))
 }
 
 fn facts(latest: Option<Incident>, turns: Vec<(EventTurn, Option<IncidentRow>)>) -> ServiceFacts {
@@ -136,6 +137,19 @@ fn an_incident_is_over_when_its_last_event_is() {
 }
 
 #[test]
+fn an_event_that_goes_on_for_others_keeps_their_incident_open_and_opens_none() {
+    let goes_on = |n| {
+        let (event, of) = turn(n, Priority::P3, false, None);
+        (EventTurn { turn: Turn::GoesOn, ..event }, of)
+    };
+    let merged = vec![turn(1, Priority::P3, false, Some(7)), goes_on(2)];
+    let write = one(facts(Some(opened()), merged.clone()), 60);
+    assert_eq!((write.incident.state, write.told, &write.joined[..]), (Open, false, &[EventRow(2)][..]));
+    assert!(incidents().follow(vec![facts(Some(resolved(30)), merged)], IncidentRow(8), moment(60)).is_empty());
+    assert!(incidents().follow(vec![facts(None, vec![goes_on(2)])], IncidentRow(8), moment(60)).is_empty());
+}
+
+#[test]
 fn it_is_reopened_soon_and_a_new_one_later() {
     let again = |latest: Incident, seconds| {
         let write = one(ServiceFacts { ended: 1, ..facts(Some(latest), vec![turn(1, Priority::P2, true, Some(7))]) }, seconds);
@@ -193,6 +207,6 @@ fn hits_without_a_transition_turn_nothing() {
     };
     let first = push(0);
     let service = first[0].service.clone().expect("a new event");
-    assert_eq!((first.len(), first[0].fires, &*service.namespace, &*service.workload), (1, true, "shop", "api"));
+    assert_eq!((first.len(), first[0].turn, &*service.namespace, &*service.workload), (1, Turn::Fires, "shop", "api"));
     assert!(push(1).is_empty() && push(30).is_empty(), "a count that is told turns nothing either");
 }

@@ -132,13 +132,16 @@ impl Lifecycle {
         life.flapping = self.crowded(life, now);
     }
 
-    /// The noise rules of contracts C.3, for an outbreak that is not noted yet.
+    /// The noise rules of contracts C.3, for an outbreak that is not noted yet. What they cannot judge is told: when the last one was is not
+    /// known, or it is in the future because the clock was wrong.
     fn notice(&self, life: &Life, now: Timestamp, rollout: bool) -> Notice {
         let last = life.last_outbreaks[0].map(|last| now.since(last));
         let is_recent = last.is_some_and(|ago| ago < self.0.chronic_gap.0);
+        let ahead = life.last_outbreaks.iter().flatten().any(|at| *at > now);
         match life.outbreaks {
             _ if rollout => Notice::SuppressRollout,
             0 => Notice::Send,
+            _ if ahead => Notice::Send,
             _ if is_recent && self.crowded(life, now) => Notice::SuppressChronic,
             _ if is_recent => Notice::Send,
             // Also when the time is not known, in a store of an older version.

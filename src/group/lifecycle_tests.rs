@@ -134,6 +134,17 @@ fn a_rollout_comes_before_every_other_rule_and_its_outbreak_counts() {
 }
 
 #[test]
+fn outbreaks_in_the_future_suppress_nothing() {
+    // The clock was three days ahead, and was set right.
+    let ahead = [72 * HOUR, 73 * HOUR, 74 * HOUR];
+    assert_eq!(told(&[&ahead[..], &[75 * HOUR]].concat()).pop().map(|told| told.0), Some(Notice::SuppressChronic));
+    let right = told(&[&ahead[..], &[HOUR, 2 * HOUR, 3 * HOUR]].concat());
+    assert_eq!(right[3..].iter().map(|told| told.0).collect::<Vec<_>>(), [Notice::Send; 3]);
+    // One of them is enough.
+    assert_eq!(told(&[HOUR, 72 * HOUR, 2 * HOUR, 3 * HOUR]).pop().map(|told| told.0), Some(Notice::Send));
+}
+
+#[test]
 fn an_event_of_which_nobody_knows_when_it_last_fired_is_told() {
     let mut life = Life { outbreaks: 1, ..Life::default() };
     Lifecycle(LifecycleConfig::default()).break_out(&mut life, at(0), false);

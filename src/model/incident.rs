@@ -105,7 +105,18 @@ pub struct Incident {
     pub recurrence: Option<Recurrence>,
 }
 
-/// An event came to fire, or is over.
+/// What an event turns to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    /// It came to fire.
+    Fires,
+    /// It took over from another event what is quiet, and goes on with it.
+    GoesOn,
+    /// It is over.
+    Ends,
+}
+
+/// An event made a transition that incidents follow from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTurn {
     /// Which event.
@@ -114,8 +125,8 @@ pub struct EventTurn {
     pub fingerprint: Fingerprint,
     /// Its priority now.
     pub priority: Priority,
-    /// It is firing; otherwise it is over.
-    pub fires: bool,
+    /// What it turns to.
+    pub turn: Turn,
     /// Whose it is, of an event that is not in the store yet.
     pub service: Option<Service>,
 }

@@ -36,7 +36,7 @@ pub use fingerprint::{Fingerprint, TemplateGroup};
 pub use ids::{Generation, RuleId, RuleName, Seq, SourceName, TenantId, TenantIdError};
 pub use incident::{
     EventTurn, Incident, IncidentId, IncidentMode, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Recurrence, Service,
-    ServiceFacts,
+    ServiceFacts, Turn,
 };
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};

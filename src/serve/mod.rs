@@ -50,6 +50,7 @@ use crate::store::Store;
 use crate::telemetry::Registry;
 
 pub use api::errors::Event as EventJson;
+pub use api::evidence::EvidenceJson;
 pub use api::incidents::IncidentJson;
 pub use config::ServeConfig;
 pub use health::{closing_when_draining, routes as health_routes};

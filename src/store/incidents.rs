@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use crate::model::{
     EventRow, EventState, EventTurn, Fingerprint, HealthyTime, Incident, IncidentId, IncidentReason, IncidentRow, IncidentState,
-    IncidentWrite, Moment, Recurrence, Service, ServiceFacts, TenantId, Timestamp,
+    IncidentWrite, Moment, Recurrence, Service, ServiceFacts, TenantId, Timestamp, Turn,
 };
 
 use super::lookup::highest;
@@ -122,7 +122,7 @@ impl Writer {
                         event: EventRow(row.get(0)?),
                         fingerprint: Fingerprint(row.get(1)?),
                         priority: priority(row, 2)?,
-                        fires: true,
+                        turn: Turn::Fires,
                         service: None,
                     })
                 })?
@@ -178,7 +178,7 @@ fn facts(connection: &Connection, turns: &[EventTurn], since: Timestamp) -> Resu
         let (tenant, cluster) = (tenant.as_str(), &**cluster);
         facts.latest = latest.query_row(params![workload, namespace, tenant, cluster], |row| incident(row, 0)).optional()?;
         facts.ended = ended.query_row(params![workload, namespace, tenant, cluster, since.nanos()], |row| unsigned(row, 0))?;
-        let fires = facts.turns.iter().any(|(turn, _)| turn.fires);
+        let fires = facts.turns.iter().any(|(event, _)| event.turn == Turn::Fires);
         if let Some(open) = facts.latest.as_ref().filter(|latest| latest.state == IncidentState::Open && !fires) {
             let turning: HashSet<EventRow> = facts.turns.iter().map(|(turn, _)| turn.event).collect();
             facts.others_open = others_open(connection, open.row, &turning)?;

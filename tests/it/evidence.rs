@@ -18,10 +18,10 @@ fn push(client: &Client, labels: &[(&str, &str)], lines: &[&str]) {
     assert_eq!(client.push(&push_body(labels, now(), lines)), 204);
 }
 
-/// The only event with all its members.
+/// The only event, and beside it what stood around its hits.
 fn whole_event(client: &Client) -> Value {
     let id = client.the_event("include_pending=true")["id"].as_str().expect("a name").to_owned();
-    client.get(&format!("/api/errors/{id}")).json()["error"].clone()
+    client.get(&format!("/api/errors/{id}")).json()
 }
 
 /// Lines before the hit, it, and lines after it.
@@ -74,7 +74,7 @@ fn an_event_shows_the_lines_around_its_first_hit_in_api_and_feed() {
         (before.join(" "), hit.as_str(), after.join(" ")),
         ("2 3 4 5 6".to_owned(), "panic: runtime error: x", "7 8 9 10 11".to_owned())
     );
-    assert_eq!(event["evidence"]["at"], event["first_seen"]);
+    assert_eq!(event["evidence"]["at"], event["error"]["first_seen"]);
     assert!(event.get("first_evidence").is_none(), "there is one capture only");
     assert!(program.the_event("").get("evidence").is_none(), "lists are short");
     assert_eq!(program.figures().sum("kube_sentinel_group_captured_hits_total", &[]), 1.0);

@@ -21,7 +21,7 @@ use crate::cli::output::printable;
 use crate::model::EventState;
 use crate::proto::v1::events_client::EventsClient;
 use crate::proto::v1::{ErrorEvent, EventUpdate, SubscribeRequest};
-use crate::serve::{EventJson, convert};
+use crate::serve::{EventJson, EvidenceJson, convert};
 
 /// Wait before a server that went away is tried again; doubled for each further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -202,14 +202,18 @@ fn write_update(out: &mut impl Write, update: &EventUpdate, event: &ErrorEvent, 
     out.flush()
 }
 
-/// What happened, and to the object that a list shows.
+/// What happened, and to the object that a list shows; beside it the lines around a hit, where the change tells them.
 fn update_json(update: &EventUpdate, event: &ErrorEvent) -> Value {
-    serde_json::json!({
+    let mut value = serde_json::json!({
         "seq": update.seq,
         "type": convert::type_name(update),
         "at": update.at.as_ref().map(|at| convert::time(at).to_string()),
         "error": EventJson::from(event),
-    })
+    });
+    if let Some(evidence) = &event.evidence {
+        value["evidence"] = serde_json::json!(EvidenceJson::from(evidence));
+    }
+    value
 }
 
 #[cfg(test)]

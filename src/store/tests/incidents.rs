@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    EventTurn, Incident, IncidentId, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Moment, Recurrence, Service,
+    EventTurn, Incident, IncidentId, IncidentReason, IncidentRow, IncidentState, IncidentWrite, Moment, Recurrence, Service, Turn,
 };
 
 fn service(workload: &str) -> Service {
@@ -49,7 +49,8 @@ fn writing(incidents: Vec<IncidentWrite>) -> Commit {
 }
 
 fn turn(n: u64, fires: bool) -> EventTurn {
-    EventTurn { event: EventRow(n as i64), fingerprint: event(n).fingerprint, priority: Priority::P2, fires, service: None }
+    let turn = if fires { Turn::Fires } else { Turn::Ends };
+    EventTurn { event: EventRow(n as i64), fingerprint: event(n).fingerprint, priority: Priority::P2, turn, service: None }
 }
 
 fn items(store: &Store) -> Vec<(u64, &'static str)> {
