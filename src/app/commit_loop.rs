@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{AbsentRule, Grouper, Merging, Missing, Sightings};
-use crate::model::{EventWrite, Evidence, Generation, Moment, TemplateGroup};
+use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
+use crate::model::{EventWrite, Evidence, Moment, TemplateGroup};
+use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
@@ -55,7 +56,7 @@ pub(super) enum Work {
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
-    Rules { generation: Generation, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
+    Rules { set: Arc<RuleSet>, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
     /// Commit that an incident is over, and answer.
     Resolve(Resolution),
 }
@@ -76,6 +77,8 @@ pub(super) struct CommitLoop {
     pub(super) quiet: QuietClock,
     /// What is known of sources.
     pub(super) absence: Absence,
+    /// Traces that may go on with the next push.
+    pub(super) open: OpenBook,
     /// What follows for incidents.
     pub(super) incidents: IncidentKeeper,
 }
@@ -84,6 +87,8 @@ pub(super) struct CommitLoop {
 #[derive(Default)]
 struct Settling {
     effects: Vec<Effects>,
+    /// Traces that waited for another piece.
+    closed: Vec<Sightings>,
     rules_done: Vec<oneshot::Sender<Vec<KnownRule>>>,
 }
 
@@ -101,7 +106,9 @@ impl CommitLoop {
             // With more on the way nobody knows what did not come.
             let all = waiting.len() < MOST_BATCHES;
             self.step(&mut waiting).await?;
-            if taken == Ok(0) {
+            let is_end = taken == Ok(0);
+            self.close_traces(is_end).await?;
+            if is_end {
                 return Ok(());
             }
             self.lapse().await?;
@@ -120,22 +127,28 @@ impl CommitLoop {
                 Work::Effects(mut effects) => {
                     let scanned_with = effects.sightings.rules.generation();
                     effects.sightings.renamed = self.rules.names(scanned_with);
+                    // Pieces of traces are rows, wherever they go next.
+                    let has_pieces = !effects.sightings.pieces.is_empty();
+                    self.open.take(&mut effects.sightings, self.clock.now());
                     let merging = self.grouper.resolve(&mut effects.sightings);
                     if !merging.is_empty() {
                         self.finish(std::mem::take(&mut settling), None).await?;
                         self.merge(&merging, &effects.sightings).await?;
                     }
-                    self.absorb(&effects).await?;
-                    match self.grouper.leaves_nothing(&effects.sightings) {
+                    self.absorb(&effects.sightings).await?;
+                    self.open.seal();
+                    match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
                         true => self.settle(effects),
                         false => settling.effects.push(effects),
                     }
                 }
                 Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
                 // Hits that came before the new rules are committed before them.
-                Work::Rules { generation, update, absent, done } => {
+                Work::Rules { set, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
-                    self.rules.push(generation, update.clone());
+                    self.close_traces(true).await?;
+                    self.open.set_rules(&set);
+                    self.rules.push(set.generation(), update.clone());
                     self.wait_for(absent);
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
@@ -174,20 +187,40 @@ impl CommitLoop {
         Ok(())
     }
 
-    async fn absorb(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        let missing = self.grouper.missing(&effects.sightings);
+    /// Counts the traces that have waited long enough for another piece, or all of them. Everything absorbed before is committed.
+    async fn close_traces(&mut self, all: bool) -> Result<(), StoreError> {
+        let mut closed = self.open.close_due(self.clock.now(), all);
+        if closed.is_empty() {
+            return Ok(());
+        }
+        for sightings in &mut closed {
+            sightings.renamed = self.rules.names(sightings.rules.generation());
+            let merging = self.grouper.resolve(sightings);
+            if !merging.is_empty() {
+                self.merge(&merging, sightings).await?;
+            }
+        }
+        for sightings in &closed {
+            self.absorb(sightings).await?;
+        }
+        self.open.seal();
+        self.finish(Settling { closed, ..Settling::default() }, None).await
+    }
+
+    async fn absorb(&mut self, sightings: &Sightings) -> Result<(), StoreError> {
+        let missing = self.grouper.missing(sightings);
         // An event is born only where memory did not have it before.
         let may_open = !missing.fingerprints.is_empty();
         self.look_up(missing).await?;
         if may_open {
-            let births = self.grouper.missing_for_births(&effects.sightings);
+            let births = self.grouper.missing_for_births(sightings);
             if !births.is_empty() {
                 let (live, others) =
                     self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
                 self.grouper.hydrate_for_births(&births, &live, others);
             }
         }
-        self.grouper.absorb(&effects.sightings, self.now());
+        self.grouper.absorb(sightings, self.now());
         Ok(())
     }
 
@@ -204,12 +237,13 @@ impl CommitLoop {
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
-        let mut commit = Commit { changes, requests, rules, incidents, healthy: None };
+        let mut commit = Commit { changes, requests, rules, incidents, healthy: None, open_traces: self.open.take_changes() };
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
             self.quiet.committed(commit.healthy, !commit.changes.events.is_empty());
-            let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
+            let sightings = settling.effects.iter().map(|effects| &effects.sightings).chain(&settling.closed);
+            let hits = sightings.map(|sightings| sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
             self.metrics.grouped(self.grouper.take_counts(), self.grouper.template_groups());
             self.metrics.incidents(&commit.incidents);
@@ -217,6 +251,9 @@ impl CommitLoop {
         if commit.rules.is_some() {
             // The store changed events and windows on its own.
             self.refresh().await?;
+        }
+        for sightings in &settling.closed {
+            self.metrics.committed(sightings);
         }
         settling.effects.into_iter().for_each(|effects| self.settle(effects));
         for done in settling.rules_done {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
 use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats, Sources};
-use crate::group::{Captures, GroupConfig, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
+use crate::group::{Captures, GroupConfig, OpenTraces, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{self, Effects, Work};
@@ -41,6 +41,8 @@ pub(super) struct Pipeline {
     pub(super) tails: Arc<Tails>,
     /// The lines around hits.
     pub(super) captures: Captures,
+    /// Traces that may go on with a batch.
+    pub(super) open: Arc<OpenTraces>,
     /// To the commit loop.
     pub(super) work: mpsc::Sender<Work>,
     /// The clock of receipt and commit times.
@@ -90,7 +92,7 @@ impl Pipeline {
         let heard = self.sources.heard(&tenant, source, &block, received);
 
         // Nothing to remember: the batch is done.
-        if scratch.hits.is_empty() {
+        if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
             self.sources.note(heard);
             self.scratch.push(scratch);
             self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
@@ -101,7 +103,9 @@ impl Pipeline {
         // A request that was committed before has no second effect; one in flight shares its carrier's fate. Of lines that are only waited
         // for, a second time has no effect anyway, and without a digest there is nothing to write.
         let rules = in_force.detector.rules();
-        let waits_only = scratch.hits.iter().all(|hit| rules.rule(hit.rule).absent.is_some());
+        let waits_only = !scratch.hits.is_empty()
+            && scratch.hits.iter().all(|hit| rules.rule(hit.rule).absent.is_some())
+            && !self.open.touches(&tenant, &block);
         let claim = match digest.filter(|_| !waits_only).map(|digest| self.repeats.claim(digest, self.clock.now())) {
             Some(Claimed::Committed) => {
                 self.sources.note(heard);
@@ -123,6 +127,7 @@ impl Pipeline {
             storm: &self.storm,
             names: &in_force.names,
             captures: Some(&self.captures),
+            open: Some(&self.open),
         };
         let mut sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         sightings.door = source;

@@ -170,7 +170,7 @@ impl RuleKeeper {
         let (names, update) = follow(&self.known, &set);
         let (done, committed) = oneshot::channel();
         let absent = AbsentRule::all(&set, &names);
-        let asked = self.work.send(Work::Rules { generation: set.generation(), update, absent, done }).await;
+        let asked = self.work.send(Work::Rules { set: Arc::clone(&set), update, absent, done }).await;
         match committed.await {
             Ok(known) if asked.is_ok() => self.known = known,
             _ => return self.refused(Vec::new()),

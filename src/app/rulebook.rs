@@ -139,7 +139,14 @@ impl Rulebook {
 
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
-        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names, captures: None };
+        let context = SightContext {
+            config: &self.group,
+            cluster: &self.cluster,
+            storm: &self.storm,
+            names: &self.names,
+            captures: None,
+            open: None,
+        };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown, SourceLimits, Sources};
-use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, StormGuard, TEMPLATE_VERSION, Tails};
+use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -143,6 +143,15 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     // The way of a batch: intake, commit loop.
     let (work, waiting) = mpsc::channel(commit_loop::QUEUE);
     let in_force = Arc::new(ArcSwap::from_pointee(InForce { detector: prepared.detector, names }));
+    let open = Arc::new(OpenTraces::default());
+    let mut book = OpenBook::new(&config.group.trace, &config.cluster, in_force.load().detector.rules(), Arc::clone(&open));
+    let lost = book.restore(writer.open_traces()?, &in_force.load().names, &update.renamed, clock.now());
+    if lost > 0 {
+        tracing::warn!(
+            hits = lost,
+            "traces that were open at the last stop are of rules that are gone, or cannot be read: they do not count"
+        );
+    }
     let tails = Arc::new(Tails::new(&config.group.tails));
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
@@ -153,6 +162,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         storm: StormGuard::new(&config.group.storm),
         captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
         tails,
+        open,
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
@@ -170,6 +180,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         incidents: IncidentKeeper::new(&config.group.incidents),
         quiet: QuietClock::new(healthy, clock.now(), &config.group.lifecycle),
         absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
+        open: book,
     };
     commits.wait_for(absent);
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({

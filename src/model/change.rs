@@ -102,6 +102,15 @@ pub struct TemplateBirth {
     pub key: Box<[u8]>,
 }
 
+/// Traces that may go on with the next push, as rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceRows {
+    /// New or changed: number and content.
+    pub put: Vec<(u64, String)>,
+    /// Those that go.
+    pub gone: Vec<u64>,
+}
+
 /// Everything that one step of grouping changed. One commit carries it whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {

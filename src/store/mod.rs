@@ -63,6 +63,7 @@ mod incident_list;
 mod incidents;
 mod lookup;
 mod metrics;
+mod open_traces;
 mod place;
 mod pool;
 mod requests;

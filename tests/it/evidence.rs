@@ -267,7 +267,9 @@ fn resident(server: &Server) -> u64 {
 fn a_hundred_thousand_streams_with_long_lines_take_no_more_memory_than_tails_may() {
     let folder = tempfile::tempdir().expect("a folder");
     // Label sets of streams take memory of their own, which has its own bound.
-    let config = "collect: {label_cache_entries: 1000}\ngroup: {tails: {memory: 4MiB, max_streams: 1000000}}\n";
+    let config = "collect: {label_cache_entries: 1000}
+group: {tails: {memory: 4MiB, max_streams: 1000000}, trace: {hold: 0s}}
+";
     let server = Server::start(folder.path(), config);
     let line = "x".repeat(1 << 10);
     let long = "y".repeat(1 << 20);

@@ -43,3 +43,4 @@ mod support;
 mod templates;
 mod tidy;
 mod tls;
+mod traces;
