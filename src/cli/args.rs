@@ -174,6 +174,10 @@ pub(super) struct EventsArgs {
     #[arg(long, value_name = "SEQ", requires = "follow")]
     pub(super) after: Option<u64>,
 
+    /// With --follow: also what becomes of incidents, each of which is all events of a workload that fire at one time.
+    #[arg(long, requires = "follow")]
+    pub(super) incidents: bool,
+
     /// Address of the API [default: the configured one].
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<String>,
