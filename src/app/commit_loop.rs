@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{Grouper, Merging, Missing, OpenBook, Sightings};
+use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
 use crate::model::{EventWrite, Evidence, Moment, TemplateGroup};
 use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
+use super::absence::Absence;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::{Metrics, Scanned};
 use super::quiet::QuietClock;
@@ -55,7 +56,7 @@ pub(super) enum Work {
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
-    Rules { set: Arc<RuleSet>, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
+    Rules { set: Arc<RuleSet>, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
     /// Commit that an incident is over, and answer.
     Resolve(Resolution),
 }
@@ -74,6 +75,8 @@ pub(super) struct CommitLoop {
     pub(super) more_to_remove: bool,
     /// The clock of deadlines.
     pub(super) quiet: QuietClock,
+    /// What is known of sources.
+    pub(super) absence: Absence,
     /// Traces that may go on with the next push.
     pub(super) open: OpenBook,
     /// What follows for incidents.
@@ -98,7 +101,10 @@ impl CommitLoop {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         loop {
             let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let asked = self.ask_sources();
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
+            // With more on the way nobody knows what did not come.
+            let all = waiting.len() < MOST_BATCHES;
             self.step(&mut waiting).await?;
             let is_end = taken == Ok(0);
             self.close_traces(is_end).await?;
@@ -106,6 +112,7 @@ impl CommitLoop {
                 return Ok(());
             }
             self.lapse().await?;
+            self.judge_absences(if all { asked } else { Vec::new() }).await?;
             self.keep_house().await?;
         }
     }
@@ -113,12 +120,15 @@ impl CommitLoop {
     /// Absorbs what has arrived, commits it, and tells those who wait.
     async fn step(&mut self, waiting: &mut Vec<Work>) -> Result<(), StoreError> {
         self.quiet.look(self.clock.now(), self.readiness.obstacles().is_empty());
+        self.tell_sources_the_time();
         let mut settling = Settling::default();
         for work in waiting.drain(..) {
             match work {
                 Work::Effects(mut effects) => {
                     let scanned_with = effects.sightings.rules.generation();
                     effects.sightings.renamed = self.rules.names(scanned_with);
+                    // Pieces of traces are rows, wherever they go next.
+                    let has_pieces = !effects.sightings.pieces.is_empty();
                     self.open.take(&mut effects.sightings, self.clock.now());
                     let merging = self.grouper.resolve(&mut effects.sightings);
                     if !merging.is_empty() {
@@ -127,15 +137,19 @@ impl CommitLoop {
                     }
                     self.absorb(&effects.sightings).await?;
                     self.open.seal();
-                    settling.effects.push(effects);
+                    match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
+                        true => self.settle(effects),
+                        false => settling.effects.push(effects),
+                    }
                 }
                 Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
                 // Hits that came before the new rules are committed before them.
-                Work::Rules { set, update, done } => {
+                Work::Rules { set, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
                     self.close_traces(true).await?;
                     self.open.set_rules(&set);
                     self.rules.push(set.generation(), update.clone());
+                    self.wait_for(absent);
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
                 }
@@ -241,22 +255,30 @@ impl CommitLoop {
         for sightings in &settling.closed {
             self.metrics.committed(sightings);
         }
-        for effects in settling.effects {
-            self.metrics.scanned(effects.scanned, effects.sightings.hits);
-            self.metrics.committed(&effects.sightings);
-            if let Some(claim) = effects.claim {
-                claim.committed(now);
-            }
-            // The memory is free before the sender hears of it, so that its next request finds room.
-            drop(effects.lease);
-            effects.ack.settle(Fate::Durable);
-        }
+        settling.effects.into_iter().for_each(|effects| self.settle(effects));
         for done in settling.rules_done {
             let known = self.until_it_works(Writer::known_rules).await?;
             // Nobody waits any more when the process is going down.
             done.send(known).ok();
         }
         Ok(())
+    }
+
+    /// Commits what no batch waits for.
+    pub(super) async fn finish_alone(&mut self) -> Result<(), StoreError> {
+        self.finish(Settling::default(), None).await
+    }
+
+    /// Whatever the batch caused is on disk.
+    fn settle(&self, effects: Effects) {
+        self.metrics.scanned(effects.scanned, effects.sightings.met());
+        self.metrics.committed(&effects.sightings);
+        if let Some(claim) = effects.claim {
+            claim.committed(self.clock.now());
+        }
+        // The memory is free before the sender hears of it, so that its next request finds room.
+        drop(effects.lease);
+        effects.ack.settle(Fate::Durable);
     }
 
     /// Events that were not hit for their time go on to their next state, and incidents follow.
@@ -297,6 +319,7 @@ impl CommitLoop {
         self.until_it_works(Writer::checkpoint).await?;
         let removed = self.until_it_works(Writer::retain).await?;
         if !removed.fingerprints.is_empty() {
+            self.grouper.events_removed(&removed.fingerprints);
             self.refresh().await?;
         }
         self.more_to_remove = removed.more;

@@ -1,13 +1,15 @@
 use crate::detect::{DetectConfig, Detector, Scratch};
-use crate::flow::{Budget, Receipt};
+use crate::flow::{Budget, Receipt, Sources};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
-use crate::model::{Block, EventState, Generation, Labels, Line, Seq, Stream, TenantId, TransitionReason};
+use crate::model::{Block, EventState, Generation, HealthyTime, Labels, Line, Seq, Stream, TenantId, TransitionReason};
 use crate::rules::{self, LoadOptions, RuleSource};
+use crate::serve::AbsenceView;
 use crate::store::{self, FeedEntry, KnownRule, Store, StoreConfig};
 use crate::telemetry::{Registry, TelemetryConfig};
 
 use super::*;
 use crate::app::reload::follow;
+use crate::app::start::source_limits;
 
 /// Rule sets one after the other, and the work that a commit loop is given while they come and go.
 struct Bench {
@@ -43,7 +45,7 @@ impl Bench {
 
     fn reload(&mut self, rules: &[&str]) {
         let (set, update) = self.next(rules);
-        self.work.push(Work::Rules { set, update, done: oneshot::channel().0 });
+        self.work.push(Work::Rules { set, update, absent: Vec::new(), done: oneshot::channel().0 });
     }
 
     /// A batch of one line that was scanned with the rules of this generation.
@@ -107,6 +109,7 @@ fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, firs
         metrics: Arc::new(Metrics::register(&registry)),
         rules: RuleHistory::new(Generation(1), first),
         more_to_remove: false,
+        absence: Absence::new(Sources::new(source_limits(&group.absence), HealthyTime::default()), AbsenceView::default(), ""),
         open: OpenBook::new(&group.trace, "", &Arc::new(RuleSet::new(Generation(1), Vec::new(), false)), Arc::default()),
         incidents: IncidentKeeper::new(&group.incidents),
     };

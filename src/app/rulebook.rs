@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
 use crate::group::{
-    GroupConfig, Grouper, Identity, OpenTraces, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight,
-    subject_of,
+    AbsentRule, GroupConfig, Grouper, Identity, OpenTraces, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of,
+    sight, subject_of,
 };
 use crate::model::{
     Block, EventRow, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TemplateGroup, TenantId, Timestamp, message,
@@ -105,6 +105,16 @@ impl Rulebook {
         })
     }
 
+    /// Name of the cluster.
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The rules that wait for lines.
+    pub(super) fn absent_rules(&self) -> Vec<AbsentRule> {
+        AbsentRule::all(self.rules(), &self.names)
+    }
+
     /// Keeps state under the names that it would have if these rules followed those, so that a rule that was renamed (`formerly`) has the
     /// same events.
     pub fn follow(&mut self, before: &Self) {
@@ -125,11 +135,6 @@ impl Rulebook {
     /// Whose lines they are.
     pub(super) fn tenant(&self) -> &TenantId {
         &self.tenant
-    }
-
-    /// Name of the cluster; empty when none is set.
-    pub(super) fn cluster(&self) -> &str {
-        &self.cluster
     }
 
     /// Folds the hits of a block, as if it had been received at that time.

@@ -1,7 +1,9 @@
 //! Tests of rules, run in virtual time: no clock, no sockets and no store.
 //!
 //! Each line is a push of its own, received and committed at its time; it takes the way of a pushed batch through `detect` and `group`
-//! (`virtual_time`). Lines of a stack trace that come one by one are one event, which counts with the last of them. Rollouts are in progress from their first moment to before their last.
+//! (`virtual_time`). Lines of a stack trace that come one by one are one event, which counts with the last of them. All come from one tenant
+//! through one door, so a test without any line for a while is one of a source that is down. Rollouts are in progress from their first moment
+//! to before their last.
 
 use std::time::Duration;
 
@@ -105,7 +107,8 @@ fn following<'l>(
 
 impl<'b> Stage<'b> {
     fn new(book: &'b Rulebook, rollouts: &'b [TimedRollout]) -> Self {
-        let time = VirtualTime::new(book, START, Room::WHOLE);
+        let mut time = VirtualTime::new(book, START, Room::WHOLE);
+        time.wait_for_lines();
         Self { book, time, scratch: Scratch::default(), hits: Vec::new(), rollouts, transitions: Vec::new() }
     }
 

@@ -150,8 +150,8 @@ pub(super) struct ReplayArgs {
 
     /// How to write the report.
     ///
-    /// As JSON it is one object, {"from", "to", "files", "lines", "bytes", "cut_lines", "out_of_order", "lower_bound", "compared", "new", "lost",
-    /// "different", "same", "rules", "events", "in_force"}. Each of "rules" is {"rule", "priority", "replayed", "baseline"}, where "replayed" is
+    /// As JSON it is one object, {"from", "to", "files", "lines", "bytes", "cut_lines", "out_of_order", "lower_bound", "left_out", "compared", "new",
+    /// "lost", "different", "same", "rules", "events", "in_force"}. Each of "rules" is {"rule", "priority", "replayed", "baseline"}, where "replayed" is
     /// with the rules that are tried and "baseline" with those in force: null or {"hits", "events", "fired", "outbreaks", "resolved",
     /// "notices", "action", "unfollowed"}. Each of "events" fired and is {"change": "new", "lost", "different" or "same", "replayed",
     /// "baseline"}: null or {"error": the event as `events --format json` prints it, "fired_at", "peak": most hits in the window, "outbreaks",

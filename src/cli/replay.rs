@@ -145,6 +145,10 @@ fn print(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
             writeln!(out, "{count} {what}")?;
         }
     }
+    if !report.left_out.is_empty() {
+        let names = report.left_out.join(", ");
+        writeln!(out, "left out, because they wait for lines, and a recording does not say who could have sent: {names}")?;
+    }
     writeln!(out)?;
     table(out, report)?;
     if !report.compared {

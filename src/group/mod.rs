@@ -24,6 +24,7 @@
 //! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push. [`Captures`] take the lines around a
 //! hit.
 
+mod absence;
 mod birth;
 mod config;
 mod crowd;
@@ -53,12 +54,13 @@ mod template;
 mod trace;
 mod window;
 
-pub use config::{GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
+pub use absence::{AbsentRule, Beat};
+pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
-pub use grouper::{GroupCounts, Grouper};
+pub use grouper::{GroupCounts, Grouper, Judged};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;

@@ -102,6 +102,8 @@ impl Records {
             }
         }
         for record in &mut self.list {
+            // Of lines that are waited for no event comes.
+            record.hits.retain(|hit| rules.rule(hits[*hit as usize].rule).absent.is_none());
             record.counted = counted(&record.hits, hits, rules);
         }
     }

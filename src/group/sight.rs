@@ -8,10 +8,12 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Evidence, Fingerprint, Hit, RuleId, RuleName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey, kubernetes_of,
+    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
+    kubernetes_of,
 };
 use crate::rules::{Rule, RuleSet};
 
+use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
@@ -101,6 +103,12 @@ pub struct Sightings {
     pub cluster: Arc<str>,
     /// One entry for each fingerprint and window, in the order of their first hits.
     pub list: Vec<Sighting>,
+    /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
+    pub beats: Vec<Beat>,
+    /// Clock time of receipt.
+    pub received: Timestamp,
+    /// Which door. Filled in by who knows of it.
+    pub door: SourceName,
     /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
     pub hits: u64,
     /// Traces that wait for the next push of their stream, or went on with what had waited: for [`super::OpenBook::take`].
@@ -150,6 +158,8 @@ struct Slot {
     source: u32,
     /// The labels name the pod: records are not asked.
     is_identified: bool,
+    /// The rule waits for its lines: they are beats.
+    waits: bool,
     bucket_nanos: i64,
     storm: StormSlot,
 }
@@ -178,7 +188,7 @@ pub fn sight(
     scratch: &mut SightScratch,
 ) -> Sightings {
     let is_empty = hits.is_empty() && context.open.is_none_or(OpenTraces::is_empty);
-    let out = Sightings::none(rules, tenant, if is_empty { "" } else { context.cluster });
+    let out = Sightings { received, ..Sightings::none(rules, tenant, if is_empty { "" } else { context.cluster }) };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut records = std::mem::take(&mut batch.scratch.records);
@@ -189,7 +199,8 @@ pub fn sight(
     batch.scratch.captures = 0;
     let mut slot = None;
     for (number, hit) in hits.iter().enumerate() {
-        let record = records.of(number);
+        // A line that is waited for was seen, whatever it is a part of.
+        let record = records.of(number).filter(|_| rules.rule(hit.rule).absent.is_none());
         if record.is_some_and(|record| record.is_held || !record.counted.contains(&(number as u32))) {
             continue;
         }
@@ -217,6 +228,12 @@ impl Sighting {
 }
 
 impl Sightings {
+    /// Lines that met a rule: hits, and lines that are waited for.
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.hits + self.beats.iter().map(|beat| beat.count).sum::<u64>()
+    }
+
     /// Nothing seen.
     pub(super) fn none(rules: &Arc<RuleSet>, tenant: &TenantId, cluster: &str) -> Self {
         Self {
@@ -225,6 +242,9 @@ impl Sightings {
             tenant: tenant.clone(),
             cluster: Arc::from(cluster),
             list: Vec::new(),
+            beats: Vec::new(),
+            received: Timestamp::default(),
+            door: SourceName::LokiPush,
             hits: 0,
             pieces: Vec::new(),
             late: 0,
@@ -271,7 +291,8 @@ impl Batch<'_> {
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
-            scratch.slots.push(Slot { rule, source, is_identified, bucket_nanos: bucket_nanos(settings.window), storm });
+            let (waits, bucket_nanos) = (settings.absent.is_some(), bucket_nanos(settings.window));
+            scratch.slots.push(Slot { rule, source, is_identified, waits, bucket_nanos, storm });
             (scratch.slots.len() - 1) as u32
         })
     }
@@ -334,6 +355,9 @@ impl Batch<'_> {
     fn hit(&mut self, slot: u32, place: usize, record: Option<&Record>) {
         let line = &self.block.lines()[place];
         let text = self.block.text(line);
+        if self.scratch.slots[slot as usize].waits {
+            return self.beat(slot, line);
+        }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
             Choice::Calm => (self.fingerprint(slot, place, record), false),
@@ -348,6 +372,32 @@ impl Batch<'_> {
             }
         };
         self.count(slot, sighting, line.at.min(self.newest), sampled);
+    }
+
+    /// A line that its rule waits for.
+    fn beat(&mut self, slot: u32, line: &Line) {
+        let source = self.source(slot, self.block.text(line));
+        let scratch = &mut *self.scratch;
+        let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
+        let key = source.counting.whole();
+        let beats = &mut self.out.beats;
+        let names = self.context.names;
+        // No sighting has this fingerprint: each begins with its scheme.
+        let index = *scratch.by_window.entry((Fingerprint([0; 16]), key)).or_insert_with(|| {
+            beats.push(Beat {
+                key,
+                rule,
+                state: RuleName::new(names.of(rule)),
+                stream: Arc::clone(&source.stream),
+                sent: Arc::clone(self.block.stream_of(line)),
+                count: 0,
+                last: Timestamp(i64::MIN),
+            });
+            (beats.len() - 1) as u32
+        });
+        let beat = &mut beats[index as usize];
+        beat.count += 1;
+        beat.last = beat.last.max(line.at.min(self.newest));
     }
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.

@@ -13,7 +13,8 @@ use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{
-    Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, open_traces, requests, rules, templates, windows,
+    Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, open_traces, requests, rules, templates, watches,
+    windows,
 };
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
@@ -206,9 +207,10 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     feed::put(connection, &changes.feed)?;
     incidents::tell(connection, &commit.incidents)?;
     windows::put(connection, &changes.windows, now)?;
+    watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
     let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
-    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len();
+    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + changes.watches.len();
     let mut rows = learned + events + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;

@@ -328,6 +328,15 @@ fn times_that_jump_and_lines_of_any_bytes_and_length_are_replayed() {
 }
 
 #[test]
+fn rules_that_wait_for_lines_are_left_out_and_named() {
+    let place = Place::new("rules:\n  - {name: backup, priority: P2, match: {pattern: 'backup done'}, absent: 10m}\n");
+    let report = place.report(&log(&[(0, "backup done"), (50, "all is well")]), &[]);
+    assert_eq!((&report["left_out"], &report["new"]), (&json!(["backup"]), &json!(0)), "{report}");
+    let shown = place.run(&["@log"]);
+    assert!(shown.out.contains("left out, because they wait for lines") && shown.out.contains("sent: backup\n"), "{}", shown.out);
+}
+
+#[test]
 fn bad_rules_stores_and_flags_are_told_before_anything_is_read() {
     let place = Place::new("rules:\n  - {name: a, priority: P9, match: {pattern: '('}}\n");
     place.file("log", &log(&[(0, "panic: x")]));
