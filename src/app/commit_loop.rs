@@ -12,11 +12,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{Grouper, Merging, Missing, Sightings};
-use crate::model::{EventWrite, Evidence, Generation, Moment, TemplateGroup};
+use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
+use crate::model::{EventWrite, Evidence, Moment, TemplateGroup};
+use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
+use super::absence::Absence;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::{Metrics, Scanned};
 use super::quiet::QuietClock;
@@ -54,7 +56,7 @@ pub(super) enum Work {
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
-    Rules { generation: Generation, update: RuleUpdate, done: oneshot::Sender<Vec<KnownRule>> },
+    Rules { set: Arc<RuleSet>, update: RuleUpdate, absent: Vec<AbsentRule>, done: oneshot::Sender<Vec<KnownRule>> },
     /// Commit that an incident is over, and answer.
     Resolve(Resolution),
 }
@@ -73,6 +75,10 @@ pub(super) struct CommitLoop {
     pub(super) more_to_remove: bool,
     /// The clock of deadlines.
     pub(super) quiet: QuietClock,
+    /// What is known of sources.
+    pub(super) absence: Absence,
+    /// Traces that may go on with the next push.
+    pub(super) open: OpenBook,
     /// What follows for incidents.
     pub(super) incidents: IncidentKeeper,
 }
@@ -81,6 +87,8 @@ pub(super) struct CommitLoop {
 #[derive(Default)]
 struct Settling {
     effects: Vec<Effects>,
+    /// Traces that waited for another piece.
+    closed: Vec<Sightings>,
     rules_done: Vec<oneshot::Sender<Vec<KnownRule>>>,
 }
 
@@ -93,12 +101,18 @@ impl CommitLoop {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         loop {
             let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let asked = self.ask_sources();
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
+            // With more on the way nobody knows what did not come.
+            let all = waiting.len() < MOST_BATCHES;
             self.step(&mut waiting).await?;
-            if taken == Ok(0) {
+            let is_end = taken == Ok(0);
+            self.close_traces(is_end).await?;
+            if is_end {
                 return Ok(());
             }
             self.lapse().await?;
+            self.judge_absences(if all { asked } else { Vec::new() }).await?;
             self.keep_house().await?;
         }
     }
@@ -106,25 +120,36 @@ impl CommitLoop {
     /// Absorbs what has arrived, commits it, and tells those who wait.
     async fn step(&mut self, waiting: &mut Vec<Work>) -> Result<(), StoreError> {
         self.quiet.look(self.clock.now(), self.readiness.obstacles().is_empty());
+        self.tell_sources_the_time();
         let mut settling = Settling::default();
         for work in waiting.drain(..) {
             match work {
                 Work::Effects(mut effects) => {
                     let scanned_with = effects.sightings.rules.generation();
                     effects.sightings.renamed = self.rules.names(scanned_with);
+                    // Pieces of traces are rows, wherever they go next.
+                    let has_pieces = !effects.sightings.pieces.is_empty();
+                    self.open.take(&mut effects.sightings, self.clock.now());
                     let merging = self.grouper.resolve(&mut effects.sightings);
                     if !merging.is_empty() {
                         self.finish(std::mem::take(&mut settling), None).await?;
                         self.merge(&merging, &effects.sightings).await?;
                     }
-                    self.absorb(&effects).await?;
-                    settling.effects.push(effects);
+                    self.absorb(&effects.sightings).await?;
+                    self.open.seal();
+                    match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
+                        true => self.settle(effects),
+                        false => settling.effects.push(effects),
+                    }
                 }
                 Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
                 // Hits that came before the new rules are committed before them.
-                Work::Rules { generation, update, done } => {
+                Work::Rules { set, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
-                    self.rules.push(generation, update.clone());
+                    self.close_traces(true).await?;
+                    self.open.set_rules(&set);
+                    self.rules.push(set.generation(), update.clone());
+                    self.wait_for(absent);
                     settling.rules_done.push(done);
                     self.finish(std::mem::take(&mut settling), Some(update)).await?;
                 }
@@ -162,20 +187,40 @@ impl CommitLoop {
         Ok(())
     }
 
-    async fn absorb(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        let missing = self.grouper.missing(&effects.sightings);
+    /// Counts the traces that have waited long enough for another piece, or all of them. Everything absorbed before is committed.
+    async fn close_traces(&mut self, all: bool) -> Result<(), StoreError> {
+        let mut closed = self.open.close_due(self.clock.now(), all);
+        if closed.is_empty() {
+            return Ok(());
+        }
+        for sightings in &mut closed {
+            sightings.renamed = self.rules.names(sightings.rules.generation());
+            let merging = self.grouper.resolve(sightings);
+            if !merging.is_empty() {
+                self.merge(&merging, sightings).await?;
+            }
+        }
+        for sightings in &closed {
+            self.absorb(sightings).await?;
+        }
+        self.open.seal();
+        self.finish(Settling { closed, ..Settling::default() }, None).await
+    }
+
+    async fn absorb(&mut self, sightings: &Sightings) -> Result<(), StoreError> {
+        let missing = self.grouper.missing(sightings);
         // An event is born only where memory did not have it before.
         let may_open = !missing.fingerprints.is_empty();
         self.look_up(missing).await?;
         if may_open {
-            let births = self.grouper.missing_for_births(&effects.sightings);
+            let births = self.grouper.missing_for_births(sightings);
             if !births.is_empty() {
                 let (live, others) =
                     self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
                 self.grouper.hydrate_for_births(&births, &live, others);
             }
         }
-        self.grouper.absorb(&effects.sightings, self.now());
+        self.grouper.absorb(sightings, self.now());
         Ok(())
     }
 
@@ -192,12 +237,13 @@ impl CommitLoop {
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
-        let mut commit = Commit { changes, requests, rules, incidents, healthy: None };
+        let mut commit = Commit { changes, requests, rules, incidents, healthy: None, open_traces: self.open.take_changes() };
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
             self.quiet.committed(commit.healthy, !commit.changes.events.is_empty());
-            let hits = settling.effects.iter().map(|effects| effects.sightings.hits).sum();
+            let sightings = settling.effects.iter().map(|effects| &effects.sightings).chain(&settling.closed);
+            let hits = sightings.map(|sightings| sightings.hits).sum();
             self.metrics.commit(settling.effects.len(), hits, opened);
             self.metrics.grouped(self.grouper.take_counts(), self.grouper.template_groups());
             self.metrics.incidents(&commit.incidents);
@@ -206,22 +252,33 @@ impl CommitLoop {
             // The store changed events and windows on its own.
             self.refresh().await?;
         }
-        for effects in settling.effects {
-            self.metrics.scanned(effects.scanned, effects.sightings.hits);
-            self.metrics.committed(&effects.sightings);
-            if let Some(claim) = effects.claim {
-                claim.committed(now);
-            }
-            // The memory is free before the sender hears of it, so that its next request finds room.
-            drop(effects.lease);
-            effects.ack.settle(Fate::Durable);
+        for sightings in &settling.closed {
+            self.metrics.committed(sightings);
         }
+        settling.effects.into_iter().for_each(|effects| self.settle(effects));
         for done in settling.rules_done {
             let known = self.until_it_works(Writer::known_rules).await?;
             // Nobody waits any more when the process is going down.
             done.send(known).ok();
         }
         Ok(())
+    }
+
+    /// Commits what no batch waits for.
+    pub(super) async fn finish_alone(&mut self) -> Result<(), StoreError> {
+        self.finish(Settling::default(), None).await
+    }
+
+    /// Whatever the batch caused is on disk.
+    fn settle(&self, effects: Effects) {
+        self.metrics.scanned(effects.scanned, effects.sightings.met());
+        self.metrics.committed(&effects.sightings);
+        if let Some(claim) = effects.claim {
+            claim.committed(self.clock.now());
+        }
+        // The memory is free before the sender hears of it, so that its next request finds room.
+        drop(effects.lease);
+        effects.ack.settle(Fate::Durable);
     }
 
     /// Events that were not hit for their time go on to their next state, and incidents follow.
@@ -262,6 +319,7 @@ impl CommitLoop {
         self.until_it_works(Writer::checkpoint).await?;
         let removed = self.until_it_works(Writer::retain).await?;
         if !removed.fingerprints.is_empty() {
+            self.grouper.events_removed(&removed.fingerprints);
             self.refresh().await?;
         }
         self.more_to_remove = removed.more;

@@ -1,13 +1,15 @@
 use crate::detect::{DetectConfig, Detector, Scratch};
-use crate::flow::{Budget, Receipt};
+use crate::flow::{Budget, Receipt, Sources};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
-use crate::model::{Block, EventState, Labels, Line, Seq, Stream, TenantId, TransitionReason};
+use crate::model::{Block, EventState, Generation, HealthyTime, Labels, Line, Seq, Stream, TenantId, TransitionReason};
 use crate::rules::{self, LoadOptions, RuleSource};
+use crate::serve::AbsenceView;
 use crate::store::{self, FeedEntry, KnownRule, Store, StoreConfig};
 use crate::telemetry::{Registry, TelemetryConfig};
 
 use super::*;
 use crate::app::reload::follow;
+use crate::app::start::source_limits;
 
 /// Rule sets one after the other, and the work that a commit loop is given while they come and go.
 struct Bench {
@@ -26,7 +28,7 @@ impl Bench {
     }
 
     /// Rules in flow style, the next generation of them.
-    fn next(&mut self, rules: &[&str]) -> (Generation, RuleUpdate) {
+    fn next(&mut self, rules: &[&str]) -> (Arc<RuleSet>, RuleUpdate) {
         let generation = Generation(self.sets.len() as u64 + 1);
         let text = rules.iter().fold("rules:\n".to_owned(), |text, rule| {
             let priority = if rule.contains("priority:") { "" } else { "priority: P2, " };
@@ -36,13 +38,14 @@ impl Bench {
         let set = rules::load(&[source], generation, LoadOptions::default()).expect("good rules").set;
         let (names, update) = follow(&self.known, &set);
         self.known.clone_from(&update.known);
-        self.sets.push((Detector::build(Arc::new(set), &DetectConfig::default()).expect("an engine"), names));
-        (generation, update)
+        let set = Arc::new(set);
+        self.sets.push((Detector::build(Arc::clone(&set), &DetectConfig::default()).expect("an engine"), names));
+        (set, update)
     }
 
     fn reload(&mut self, rules: &[&str]) {
-        let (generation, update) = self.next(rules);
-        self.work.push(Work::Rules { generation, update, done: oneshot::channel().0 });
+        let (set, update) = self.next(rules);
+        self.work.push(Work::Rules { set, update, absent: Vec::new(), done: oneshot::channel().0 });
     }
 
     /// A batch of one line that was scanned with the rules of this generation.
@@ -61,7 +64,8 @@ impl Bench {
         detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
         assert!(!hits.is_empty(), "{line}");
         let config = GroupConfig::default();
-        let context = SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names, captures: None };
+        let context =
+            SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names, captures: None, open: None };
         let tenant = TenantId::parse("fake").expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();
@@ -105,6 +109,8 @@ fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, firs
         metrics: Arc::new(Metrics::register(&registry)),
         rules: RuleHistory::new(Generation(1), first),
         more_to_remove: false,
+        absence: Absence::new(Sources::new(source_limits(&group.absence), HealthyTime::default()), AbsenceView::default(), ""),
+        open: OpenBook::new(&group.trace, "", &Arc::new(RuleSet::new(Generation(1), Vec::new(), false)), Arc::default()),
         incidents: IncidentKeeper::new(&group.incidents),
     };
     (store, commits)

@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
 use crate::group::{GroupCounts, Sightings, shown_name};
-use crate::model::{IncidentReason, IncidentWrite, Priority, SourceName};
+use crate::model::{AbsenceStatus, IncidentReason, IncidentWrite, Priority, SourceName, WatchPhase};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
 use crate::telemetry::{Family, Registry};
@@ -32,6 +32,8 @@ pub(super) struct Metrics {
     template_groups: Gauge,
     merged_events: Counter,
     ungrouped: Counter,
+    unwatched_keys: Counter,
+    watched_keys: [Gauge; WatchPhase::ALL.len()],
     commit_batches: Histogram,
     commit_retries: Counter,
     opened: Counter,
@@ -125,6 +127,19 @@ impl Metrics {
                 "Templates of hits that were of no known group, and for which there was no room for one.",
                 &[],
             ),
+            unwatched_keys: registry.counter(
+                "kube_sentinel_group_unwatched_keys_total",
+                "Times that a line was seen which its rule would wait for, had it room (group.absence.max_keys).",
+                &[],
+            ),
+            watched_keys: WatchPhase::ALL.map(|phase| {
+                let because = match phase {
+                    WatchPhase::Held(because) => because.as_str(),
+                    WatchPhase::Waiting | WatchPhase::Absent => "",
+                };
+                let labels = [("state", phase.as_str()), ("because", because)];
+                registry.gauge("kube_sentinel_group_watched_keys", "Lines that rules wait for, by how far the wait is.", &labels)
+            }),
             commit_batches: registry.histogram("kube_sentinel_app_commit_batches", "Batches that one commit took.", &[]),
             commit_retries: registry.counter(
                 "kube_sentinel_app_commit_retries_total",
@@ -200,6 +215,9 @@ impl Metrics {
             self.error(rule.priority, &sighting.stream.workload().namespace, sighting.count);
             self.rule_hits.add(sightings.rule_name(sighting.rule).as_str(), sighting.count);
         }
+        for beat in &sightings.beats {
+            self.rule_hits.add(sightings.rule_name(beat.rule).as_str(), beat.count);
+        }
     }
 
     fn error(&self, priority: Priority, namespace: &str, count: u64) {
@@ -234,12 +252,21 @@ impl Metrics {
         self.ungrouped.increment(counts.unlearned);
         self.cut_texts.increment(counts.cut);
         self.folded_hits.increment(counts.folded);
+        self.unwatched_keys.increment(counts.unwatched);
         self.captured_hits.increment(counts.captured);
     }
 
     /// So many captures did not get their later lines.
     pub(super) fn left_short(&self, captures: usize) {
         self.short_captures.increment(captures as u64);
+    }
+
+    /// What rules wait for.
+    pub(super) fn absences(&self, status: &AbsenceStatus) {
+        for (gauge, phase) in self.watched_keys.iter().zip(WatchPhase::ALL) {
+            let many: u64 = status.rules.values().filter_map(|rule| rule.phases.get(&phase)).sum();
+            gauge.set(many as f64);
+        }
     }
 
     /// The disk refused a commit; it will be tried again.

@@ -3,6 +3,7 @@
 //! `pipeline` is the way of a batch on one screen; `commit_loop` joins group and store; `reload` swaps rules; `start` and `running` are the
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
+mod absence;
 mod commit_loop;
 mod config;
 mod incidents;

@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
-use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats};
-use crate::group::{Captures, GroupConfig, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
+use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats, Sources};
+use crate::group::{Captures, GroupConfig, OpenTraces, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{self, Effects, Work};
@@ -27,6 +27,8 @@ const KEPT_HITS: usize = 64 << 10;
 pub(super) struct Pipeline {
     /// The rules in force, compiled.
     pub(super) in_force: Arc<ArcSwap<InForce>>,
+    /// What is known of those who send.
+    pub(super) sources: Sources,
     /// Requests that were seen before.
     pub(super) repeats: Repeats,
     /// Settings of grouping.
@@ -39,6 +41,8 @@ pub(super) struct Pipeline {
     pub(super) tails: Arc<Tails>,
     /// The lines around hits.
     pub(super) captures: Captures,
+    /// Traces that may go on with a batch.
+    pub(super) open: Arc<OpenTraces>,
     /// To the commit loop.
     pub(super) work: mpsc::Sender<Work>,
     /// The clock of receipt and commit times.
@@ -85,17 +89,26 @@ impl Pipeline {
         let scanned = Scanned { source, lines: block.lines().len() as u64, bytes: block.line_bytes() };
         self.metrics.scanned_with(&mut scratch.detect);
 
+        let heard = self.sources.heard(&tenant, source, &block, received);
+
         // Nothing to remember: the batch is done.
-        if scratch.hits.is_empty() {
+        if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
+            self.sources.note(heard);
             self.scratch.push(scratch);
             self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
             self.metrics.scanned(scanned, 0);
             return (Fate::Durable.into(), emptied(block));
         }
 
-        // A request that was committed before has no second effect; one in flight shares its carrier's fate.
-        let claim = match digest.map(|digest| self.repeats.claim(digest, self.clock.now())) {
+        // A request that was committed before has no second effect; one in flight shares its carrier's fate. Of lines that are only waited
+        // for, a second time has no effect anyway, and without a digest there is nothing to write.
+        let rules = in_force.detector.rules();
+        let waits_only = !scratch.hits.is_empty()
+            && scratch.hits.iter().all(|hit| rules.rule(hit.rule).absent.is_some())
+            && !self.open.touches(&tenant, &block);
+        let claim = match digest.filter(|_| !waits_only).map(|digest| self.repeats.claim(digest, self.clock.now())) {
             Some(Claimed::Committed) => {
+                self.sources.note(heard);
                 self.scratch.push(scratch);
                 return (Fate::Repeated.into(), emptied(block));
             }
@@ -114,15 +127,17 @@ impl Pipeline {
             storm: &self.storm,
             names: &in_force.names,
             captures: Some(&self.captures),
+            open: Some(&self.open),
         };
-        let rules = in_force.detector.rules();
-        let sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
+        let mut sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
+        sightings.door = source;
         let waiting = scratch.group.take_waiting();
         self.scratch.push(scratch);
         self.hand_on(self.tails.update(&tenant, &block, waiting));
         let (ack, receipt) = Ack::pair();
         // A closed queue drops the ack, which abandons the batch.
         self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();
+        self.sources.note(heard);
         (receipt, emptied(block))
     }
 

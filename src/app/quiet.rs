@@ -32,6 +32,8 @@ pub(super) struct QuietClock {
     quiet_after: Duration,
     /// Events may be firing or quiet.
     open: bool,
+    /// Rules wait for lines.
+    watching: bool,
 }
 
 impl QuietClock {
@@ -46,6 +48,7 @@ impl QuietClock {
             sweep_every: (quiet_after / 60).clamp(SWEEP.0, SWEEP.1),
             quiet_after,
             open: true,
+            watching: false,
         }
     }
 
@@ -65,13 +68,18 @@ impl QuietClock {
     /// What is to be written of it with a commit; `alone` when the commit has nothing else to write.
     pub(super) fn to_write(&self, alone: bool) -> Option<HealthyTime> {
         let every = if alone { WRITE.1 } else { WRITE.0 };
-        ((self.open || !alone) && self.healthy.since(self.written) >= every).then_some(self.healthy)
+        ((self.open || self.watching || !alone) && self.healthy.since(self.written) >= every).then_some(self.healthy)
     }
 
     /// A commit is on disk. It wrote this of the clock, and may have opened events.
     pub(super) fn committed(&mut self, written: Option<HealthyTime>, events: bool) {
         self.written = written.unwrap_or(self.written);
         self.open |= events;
+    }
+
+    /// From now on rules wait for lines, or none does.
+    pub(super) fn set_watching(&mut self, watching: bool) {
+        self.watching = watching;
     }
 
     /// Longest time to the next look.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::detect::{DetectConfig, Detector};
 use crate::flow::{Clock, Shutdown};
-use crate::group::StateNames;
+use crate::group::{AbsentRule, StateNames};
 use crate::model::{Generation, RuleName};
 use crate::rules::{self, ContentDigest, LoadOptions, Problem, RuleSet, RuleSource};
 use crate::serve::{Reload, ReloadRequests, RuleProblem, RulesStatus, RulesView};
@@ -169,7 +169,8 @@ impl RuleKeeper {
         let set = Arc::clone(prepared.detector.rules());
         let (names, update) = follow(&self.known, &set);
         let (done, committed) = oneshot::channel();
-        let asked = self.work.send(Work::Rules { generation: set.generation(), update, done }).await;
+        let absent = AbsentRule::all(&set, &names);
+        let asked = self.work.send(Work::Rules { set: Arc::clone(&set), update, absent, done }).await;
         match committed.await {
             Ok(known) if asked.is_ok() => self.known = known,
             _ => return self.refused(Vec::new()),

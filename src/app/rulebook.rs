@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
 use crate::group::{
-    GroupConfig, Grouper, Identity, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight, subject_of,
+    AbsentRule, GroupConfig, Grouper, Identity, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of, sight,
+    subject_of,
 };
 use crate::model::{
     Block, EventRow, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TemplateGroup, TenantId, Timestamp, message,
@@ -104,6 +105,16 @@ impl Rulebook {
         })
     }
 
+    /// Name of the cluster.
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The rules that wait for lines.
+    pub(super) fn absent_rules(&self) -> Vec<AbsentRule> {
+        AbsentRule::all(self.rules(), &self.names)
+    }
+
     /// Keeps state under the names that it would have if these rules followed those, so that a rule that was renamed (`formerly`) has the
     /// same events.
     pub fn follow(&mut self, before: &Self) {
@@ -128,7 +139,14 @@ impl Rulebook {
 
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
-        let context = SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names, captures: None };
+        let context = SightContext {
+            config: &self.group,
+            cluster: &self.cluster,
+            storm: &self.storm,
+            names: &self.names,
+            captures: None,
+            open: None,
+        };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }
 

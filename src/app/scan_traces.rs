@@ -34,8 +34,15 @@ pub(super) fn around_trace(chunk: Chunk<'_>, layout: Layout, line: Range<usize>,
     if look_at(text).0 == Look::Other && !is_telling(next(&line, &before, &look_of)) && !is_telling(next(&line, &behind, &look_of)) {
         return line;
     }
-    let start = farthest(&line, &before, &look_of).start;
+    let start = farthest(&line, &before, &look_of);
     let end = farthest(&line, &behind, &look_of).end;
+    // What is framed now is not looked at again: lines of the other output in between may be the end of a trace that began before.
+    let other = std::iter::successors(Some(start.clone()), behind).take_while(|line| line.start < end).find(|line| look_of(line).is_none());
+    let look_of_other = |line: &Range<usize>| {
+        let (text, of) = framed(layout, &chunk.0[line.clone()]);
+        (of != side).then(|| look_at(text))
+    };
+    let start = other.map_or(start.start, |other| start.start.min(farthest(&other, &before, &look_of_other).start));
     start..end
 }
 

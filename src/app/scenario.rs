@@ -1,7 +1,7 @@
 //! Tests of rules, run in virtual time: no clock, no sockets and no store.
 //!
 //! Each line is a push of its own, received and committed at its time; it takes the way of a pushed batch through `detect` and `group`
-//! (`virtual_time`). Rollouts are in progress from their first moment to before their last.
+//! (`virtual_time`). All come from one tenant through one door, so a test without any line for a while is one of a source that is down. Rollouts are in progress from their first moment to before their last.
 
 use std::time::Duration;
 
@@ -86,7 +86,8 @@ fn times(line: &TimedLine) -> impl Iterator<Item = (Duration, &TimedLine)> {
 
 impl<'b> Stage<'b> {
     fn new(book: &'b Rulebook, rollouts: &'b [TimedRollout]) -> Self {
-        let time = VirtualTime::new(book, START, Room::WHOLE);
+        let mut time = VirtualTime::new(book, START, Room::WHOLE);
+        time.wait_for_lines();
         Self { book, time, scratch: Scratch::default(), hits: Vec::new(), rollouts, transitions: Vec::new() }
     }
 

@@ -9,8 +9,8 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
-use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown};
-use crate::group::{Captures, GroupConfig, Grouper, StormGuard, TEMPLATE_VERSION, Tails};
+use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown, SourceLimits, Sources};
+use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -18,10 +18,11 @@ use crate::serve::config::ListenerConfig;
 use crate::serve::listener::{BindError, Listener};
 use crate::serve::metrics::ServeMetrics;
 use crate::serve::tls::Tls;
-use crate::serve::{self, Handles, IncidentResolver, Reload, RulesView, TotalsView};
+use crate::serve::{self, AbsenceView, Handles, IncidentResolver, Reload, RulesView, TotalsView};
 use crate::store::{self, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
+use super::absence::Absence;
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::incidents::{IncidentKeeper, Resolution};
@@ -135,25 +136,39 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let mut grouper = Grouper::new(&group, writer.next_row()?);
     grouper.restore_templates(writer.template_births(TEMPLATE_VERSION)?);
     grouper.restore_unpublished(writer.unpublished()?);
+    grouper.restore_watches(writer.watches()?);
+    let absent = AbsentRule::all(prepared.detector.rules(), &names);
+    let (sources, absences) = (Sources::new(source_limits(&config.group.absence), healthy), AbsenceView::default());
 
     // The way of a batch: intake, commit loop.
     let (work, waiting) = mpsc::channel(commit_loop::QUEUE);
     let in_force = Arc::new(ArcSwap::from_pointee(InForce { detector: prepared.detector, names }));
+    let open = Arc::new(OpenTraces::default());
+    let mut book = OpenBook::new(&config.group.trace, &config.cluster, in_force.load().detector.rules(), Arc::clone(&open));
+    let lost = book.restore(writer.open_traces()?, &in_force.load().names, &update.renamed, clock.now());
+    if lost > 0 {
+        tracing::warn!(
+            hits = lost,
+            "traces that were open at the last stop are of rules that are gone, or cannot be read: they do not count"
+        );
+    }
     let tails = Arc::new(Tails::new(&config.group.tails));
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
+        sources: sources.clone(),
         repeats,
         group,
         cluster: config.cluster.clone(),
         storm: StormGuard::new(&config.group.storm),
         captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
         tails,
+        open,
         work: work.clone(),
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         scratch: ScratchPool::default(),
     };
-    let commits = CommitLoop {
+    let mut commits = CommitLoop {
         writer,
         grouper,
         clock: clock.clone(),
@@ -164,7 +179,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         more_to_remove: false,
         incidents: IncidentKeeper::new(&config.group.incidents),
         quiet: QuietClock::new(healthy, clock.now(), &config.group.lifecycle),
+        absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
+        open: book,
     };
+    commits.wait_for(absent);
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
         let shutdown = shutdown.clone();
         move || run_commits(commits, waiting, &shutdown)
@@ -194,6 +212,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let doors = Doors {
         config: config.collect.clone(),
         intake: pipeline.intake(),
+        sources,
         budget: Budget::new(config.collect.memory.bytes()),
         readiness: readiness.clone(),
         clock: clock.clone(),
@@ -204,6 +223,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let handles = Handles {
         store: store.clone(),
         rules: view,
+        absences,
         reload: reloader,
         totals: TotalsView::new(move || totals.totals()),
         incidents: IncidentResolver::new(move |id, done| {
@@ -266,6 +286,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         api: (api_runtime, api_server),
         commits,
     })
+}
+
+/// How many sources are told apart, and when they are down.
+pub(super) fn source_limits(config: &AbsenceConfig) -> SourceLimits {
+    SourceLimits { most: config.max_sources, down_after: config.down_after.0, gone_after: config.gone_after.0 }
 }
 
 /// The body of the commit thread. When it ends early, nothing can be taken any more: the process stops.

@@ -7,18 +7,23 @@
 //! Tests of rules (`scenario`) and back-tests (`replay`) share it: what a commit does to events stands here once for both. Everything stays in
 //! memory, so no store is asked.
 //!
+//! Rules that wait for lines do so only where somebody asks for it ([`VirtualTime::wait_for_lines`]) and then gives every line, with hits or
+//! without: all come from one tenant through one door, so each says that the source is up.
+//!
 //! INVARIANT: the same hits at the same times give the same events and transitions. Memory is bounded by [`Room`] and [`MOST_WINDOWS`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::flow::Sources;
 use crate::group::{GroupConfig, Grouper, Rollouts, SightScratch};
 use crate::model::{
     Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Moment, Notice,
-    RuleId, Timestamp, TransitionReason,
+    RuleId, SourceName, Timestamp, TransitionReason,
 };
 
 use super::rulebook::Rulebook;
+use super::start::source_limits;
 
 /// Events that are followed, at about 1 KiB each, and a few KiB where messages and labels are long.
 const MOST_EVENTS: usize = 100_000;
@@ -40,6 +45,8 @@ pub(super) struct VirtualTime<'b> {
     book: &'b Rulebook,
     room: Room,
     grouper: Grouper,
+    /// Who sent, while rules wait for lines.
+    sources: Option<Sources>,
     sight_scratch: SightScratch,
     start: Timestamp,
     events: HashMap<EventRow, Followed>,
@@ -97,6 +104,7 @@ impl<'b> VirtualTime<'b> {
             book,
             room,
             grouper: Grouper::new(&config, EventRow(1)),
+            sources: None,
             sight_scratch: SightScratch::default(),
             start,
             events: HashMap::new(),
@@ -108,6 +116,16 @@ impl<'b> VirtualTime<'b> {
         }
     }
 
+    /// From the start on, rules that wait for lines do so. Every line is to be given from here on.
+    pub(super) fn wait_for_lines(&mut self) {
+        let now = HealthyTime::default();
+        if self.grouper.wait_for(self.book.absent_rules(), &Arc::from(self.book.cluster()), now) {
+            let sources = Sources::new(source_limits(&self.book.group_config().absence), now);
+            sources.set_watched(true);
+            self.sources = Some(sources);
+        }
+    }
+
     /// The rollouts in progress from here on.
     pub(super) fn set_rollouts(&mut self, rollouts: Rollouts) {
         self.grouper.set_rollouts(rollouts);
@@ -116,6 +134,7 @@ impl<'b> VirtualTime<'b> {
     /// Hits of a block's lines are received and committed at this time, which is not before that of an earlier call.
     pub(super) fn take(&mut self, block: &Block, hits: &[Hit], at: Timestamp) {
         self.wait_until(at);
+        self.hear(block, at);
         if hits.is_empty() {
             return;
         }
@@ -146,17 +165,54 @@ impl<'b> VirtualTime<'b> {
     /// Virtual time passes: deadlines come.
     pub(super) fn wait_until(&mut self, at: Timestamp) {
         let until = self.healthy(at);
-        while let Some((deadline, _)) = self.due.first().copied().filter(|(deadline, _)| *deadline <= until) {
-            let mut heads = Vec::new();
-            while let Some((_, row)) = self.due.first().copied().filter(|(other, _)| *other == deadline) {
-                self.due.pop_first();
-                heads.extend(self.events.get(&row).map(|followed| followed.event.head.clone()));
+        loop {
+            let deadline = self.due.first().map(|(deadline, _)| *deadline);
+            match deadline.into_iter().chain(self.grouper.next_look()).min().filter(|next| *next <= until) {
+                None => return,
+                Some(next) if Some(next) == deadline => self.lapse(next),
+                Some(next) => self.look(next),
             }
-            let now = Moment { clock: self.start.plus(deadline.since(HealthyTime::default())), healthy: deadline };
-            self.grouper.lapse(heads, now);
-            let changes = self.grouper.finish(now.clock);
-            self.keep(changes);
         }
+    }
+
+    /// Events whose time comes at this deadline go on.
+    fn lapse(&mut self, deadline: HealthyTime) {
+        let mut heads = Vec::new();
+        while let Some((_, row)) = self.due.first().copied().filter(|(other, _)| *other == deadline) {
+            self.due.pop_first();
+            heads.extend(self.events.get(&row).map(|followed| followed.event.head.clone()));
+        }
+        let now = self.moment(deadline);
+        self.grouper.lapse(heads, now);
+        let changes = self.grouper.finish(now.clock);
+        self.keep(changes);
+    }
+
+    /// Lines came, whichever.
+    fn hear(&mut self, block: &Block, at: Timestamp) {
+        let Some(sources) = &self.sources else { return };
+        let healthy = self.healthy(at);
+        sources.set_healthy(healthy);
+        sources.note(sources.heard(self.book.tenant(), SourceName::LokiPush, block, at));
+        // What is waited for from anywhere is so from the first line on.
+        self.grouper.due_watches(sources.first(), healthy);
+    }
+
+    /// A look at what did not come.
+    fn look(&mut self, healthy: HealthyTime) {
+        let Some(sources) = &self.sources else { return };
+        sources.set_healthy(healthy);
+        let due = self.grouper.due_watches(sources.first(), healthy);
+        let asked: Vec<_> = due.into_iter().map(|(key, source)| (key, sources.health(&source))).collect();
+        let judged = self.grouper.judge(&asked, healthy);
+        let now = self.moment(healthy);
+        self.grouper.conclude(judged, now);
+        let changes = self.grouper.finish(now.clock);
+        self.keep(changes);
+    }
+
+    fn moment(&self, healthy: HealthyTime) -> Moment {
+        Moment { clock: self.start.plus(healthy.since(HealthyTime::default())), healthy }
     }
 
     /// The transitions since the last call.

@@ -150,8 +150,8 @@ pub(super) struct ReplayArgs {
 
     /// How to write the report.
     ///
-    /// As JSON it is one object, {"from", "to", "files", "lines", "bytes", "cut_lines", "out_of_order", "lower_bound", "compared", "new", "lost",
-    /// "different", "same", "rules", "events", "in_force"}. Each of "rules" is {"rule", "priority", "replayed", "baseline"}, where "replayed" is
+    /// As JSON it is one object, {"from", "to", "files", "lines", "bytes", "cut_lines", "out_of_order", "lower_bound", "left_out", "compared", "new",
+    /// "lost", "different", "same", "rules", "events", "in_force"}. Each of "rules" is {"rule", "priority", "replayed", "baseline"}, where "replayed" is
     /// with the rules that are tried and "baseline" with those in force: null or {"hits", "events", "fired", "outbreaks", "resolved",
     /// "notices", "action", "unfollowed"}. Each of "events" fired and is {"change": "new", "lost", "different" or "same", "replayed",
     /// "baseline"}: null or {"error": the event as `events --format json` prints it, "fired_at", "peak": most hits in the window, "outbreaks",
@@ -173,6 +173,10 @@ pub(super) struct EventsArgs {
     /// With --follow: begin after this sequence number instead of now; 0 is the oldest that is kept.
     #[arg(long, value_name = "SEQ", requires = "follow")]
     pub(super) after: Option<u64>,
+
+    /// With --follow: also what becomes of incidents, each of which is all events of a workload that fire at one time.
+    #[arg(long, requires = "follow")]
+    pub(super) incidents: bool,
 
     /// Address of the API [default: the configured one].
     #[arg(long, value_name = "URL")]

@@ -24,6 +24,9 @@ pub(super) fn explain(book: &Rulebook, line: &str, labels: Labels) -> anyhow::Re
         let rule = book.rules().rule(met.rule);
         writeln!(out, "meets        {} {}, {}:{}", rule.priority, rule.name, rule.file, rule.line)?;
         match met.taken {
+            Taken::Here if rule.absent.is_some() => {
+                writeln!(out, "  fires      when no such line was seen for {}; the line itself makes no event", Span(rule.window))?;
+            }
             Taken::Here => {
                 if let Some(fingerprint) = met.fingerprint {
                     writeln!(out, "  event      {fingerprint}")?;

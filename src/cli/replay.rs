@@ -18,6 +18,9 @@ use super::{FINE, PROBLEMS, USAGE};
 /// Events of one kind of difference that are shown as text.
 const MOST_SHOWN: usize = 20;
 
+/// Characters of a message that are shown as text.
+const MOST_CHARS: usize = 160;
+
 /// Replays the files, prints the report, and tells files that could not be replayed.
 pub(super) fn replay(overrides: &Overrides, args: &ReplayArgs) -> anyhow::Result<u8> {
     let labels = match parse_labels(&args.labels) {
@@ -142,6 +145,10 @@ fn print(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
             writeln!(out, "{count} {what}")?;
         }
     }
+    if !report.left_out.is_empty() {
+        let names = report.left_out.join(", ");
+        writeln!(out, "left out, because they wait for lines, and a recording does not say who could have sent: {names}")?;
+    }
     writeln!(out)?;
     table(out, report)?;
     if !report.compared {
@@ -196,6 +203,13 @@ fn line(shown: &Played, before: Option<&Played>) -> String {
         event.rule,
         printable(&super::scan::where_from(event)),
         shown.peak,
-        printable(&event.message)
+        printable(&head_of(&event.message))
     )
+}
+
+/// The first line of a message, as far as a terminal may show it.
+fn head_of(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let head: String = first.chars().take(MOST_CHARS).collect();
+    if head.len() < message.len() { head + "..." } else { head }
 }

@@ -17,7 +17,7 @@ pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for rule in &report.rules {
         let figures = [&rule.replayed, &rule.baseline];
         let fired = did.get(rule.rule.as_str());
-        if fired.is_none() && figures.iter().all(|figures| figures.as_ref().is_none_or(|figures| figures.hits == 0)) {
+        if fired.is_none() && figures.iter().all(|figures| figures.as_ref().is_none_or(|figures| figures.hits + figures.events == 0)) {
             continue;
         }
         let cell = |number: &dyn Fn(&Figures) -> u64| {

@@ -97,6 +97,7 @@ fn list(book: &Rulebook, cost: bool) -> anyhow::Result<u8> {
     for (rule, enabled) in book.rules().listed() {
         let threshold = match rule.count {
             _ if !enabled => "disabled".to_owned(),
+            _ if rule.absent.is_some() => format!("absent {}", crate::model::Span(rule.window)),
             1 => "at once".to_owned(),
             count => format!("{count} in {}", crate::model::Span(rule.window)),
         };

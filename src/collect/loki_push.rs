@@ -88,8 +88,13 @@ impl Order {
 }
 
 async fn push(door: Arc<Door>, path: &'static str, takes: Takes, request: Request) -> Response {
-    let answer = Arc::clone(&door).answer(path, takes, request).await.unwrap_or_else(|refused| refused);
+    let tenant = door.tenant(request.headers());
+    let sender = tenant.as_ref().ok().cloned();
+    let answer = Arc::clone(&door).answer(path, takes, tenant, request).await.unwrap_or_else(|refused| refused);
     door.doors.metrics.answered(answer.status().as_u16(), answer.refusal());
+    if let (Some(sender), Some(why)) = (sender, answer.refusal()) {
+        door.note_refusal(&sender, why);
+    }
     door.note_budget();
     answer.into_response()
 }
@@ -112,14 +117,20 @@ impl Door {
         }
     }
 
-    async fn answer(self: Arc<Self>, path: &'static str, takes: Takes, request: Request) -> Result<Answer, Answer> {
+    async fn answer(
+        self: Arc<Self>,
+        path: &'static str,
+        takes: Takes,
+        tenant: Result<TenantId, DecodeError>,
+        request: Request,
+    ) -> Result<Answer, Answer> {
         let reasons = self.doors.readiness.obstacles();
         if !reasons.is_empty() {
             return Err(Answer::Refused(Refusal::NotReady, format!("not ready: {}", reasons.join(", "))));
         }
         let received = self.doors.clock.now();
         let (head, body) = request.into_parts();
-        let tenant = self.tenant(&head.headers)?;
+        let tenant = tenant?;
         let (form, coding, shapes) = match takes {
             Takes::Push(shapes) => {
                 let (form, coding) = media::negotiate(&head.headers)?;
@@ -198,6 +209,9 @@ impl Door {
                 return Err(error.into());
             }
         };
+        if counts.bad_labels + counts.bad_entries > 0 {
+            self.doors.sources.lost(&order.tenant, SourceName::LokiPush);
+        }
         let strict = self.doors.config.strict;
         let answer = match counts {
             Counts { streams: 0, .. } if strict => Answer::Empty,
@@ -293,6 +307,19 @@ impl Door {
             Fate::Abandoned => self.doors.metrics.lines_refused(Refusal::NotCommitted, lines),
         }
         self.note_budget();
+    }
+
+    /// Whether the lines come again, as far as senders do what the status asks them to.
+    fn note_refusal(&self, sender: &TenantId, why: Refusal) {
+        let sources = &self.doors.sources;
+        match why {
+            Refusal::Busy | Refusal::NotReady | Refusal::Incomplete | Refusal::NotCommitted => {
+                sources.put_off(sender, SourceName::LokiPush)
+            }
+            Refusal::TooLarge | Refusal::Malformed => sources.lost(sender, SourceName::LokiPush),
+            // Whoever has no key is not the tenant that the request names.
+            Refusal::Unauthorized => {}
+        }
     }
 
     fn note_budget(&self) {

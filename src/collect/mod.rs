@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::flow::{Budget, Clock, Intake, Readiness};
+use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 
 pub use config::CollectConfig;
 pub use metrics::Metrics;
@@ -42,6 +42,8 @@ pub struct Doors {
     pub config: CollectConfig,
     /// Where batches go.
     pub intake: Intake,
+    /// Is told what was refused, and to whom.
+    pub sources: Sources,
     /// Memory for everything in flight, usually [`CollectConfig::memory`] bytes.
     pub budget: Budget,
     /// Requests are refused while it names an obstacle.

@@ -10,6 +10,7 @@ mod clock;
 mod ready;
 mod repeats;
 mod shutdown;
+mod sources;
 
 pub use ack::{Ack, Fate, Receipt};
 pub use batch::{Batch, Intake, RequestDigest};
@@ -18,3 +19,4 @@ pub use clock::Clock;
 pub use ready::{Readiness, Unready};
 pub use repeats::{Claim, Claimed, Repeats};
 pub use shutdown::Shutdown;
+pub use sources::{Heard, SourceLimits, Sources};

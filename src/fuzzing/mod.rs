@@ -5,6 +5,7 @@
 mod detect;
 mod group;
 mod message;
+mod trace;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -21,6 +22,7 @@ use crate::rules;
 pub use detect::{assert_same, detect_differential};
 pub use group::{mask, redact, template};
 pub use message::message;
+pub use trace::trace;
 
 /// A decompressed Loki push in protobuf.
 pub fn loki_protobuf(data: &[u8]) {

@@ -39,6 +39,8 @@ pub struct GroupConfig {
     pub storm: StormConfig,
     /// When an event is over, and when its coming back is noise.
     pub lifecycle: LifecycleConfig,
+    /// When a line is absent, and when nobody can say so.
+    pub absence: AbsenceConfig,
     /// How the events of a service become one incident.
     pub incidents: IncidentConfig,
     /// The last lines of each stream.
@@ -93,6 +95,24 @@ pub struct LifecycleConfig {
     pub rollout_grace: Span,
 }
 
+/// When a line that a rule waits for (`absent:`) is absent, and when nobody can say so. All times count only while the program is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AbsenceConfig {
+    /// Lines that are waited for at once, such as one for each workload, at about 600 bytes each. Those of further ones are not waited for.
+    pub max_keys: usize,
+    /// Senders that are told apart (tenant and door, and each node of them), at about 150 bytes each. Rules hold fire for those over it.
+    pub max_sources: usize,
+    /// A source that sends nothing at all for this long is down: rules hold fire, and wait anew once it is back.
+    pub down_after: Span,
+    /// A node that is down for this long, while others send, is gone: it is no reason to hold fire any more.
+    pub gone_after: Span,
+    /// After a request was answered 429 or 503, and after a start, rules hold fire for this long: what was not taken is sent again.
+    pub settle: Span,
+    /// Rules say that a source lags when its newest lines come later than this. They wait for late lines in any case.
+    pub lag: Span,
+}
+
 /// How the events of a service become one incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -129,6 +149,7 @@ impl Default for GroupConfig {
             late: Span::secs(10 * 60),
             storm: StormConfig::default(),
             lifecycle: LifecycleConfig::default(),
+            absence: AbsenceConfig::default(),
             incidents: IncidentConfig::default(),
             tails: TailConfig::default(),
             evidence: EvidenceConfig::default(),
@@ -175,6 +196,25 @@ impl Default for LifecycleConfig {
             chronic_gap: Span::secs(2 * 3_600),
             // After so long Kubernetes itself calls a rollout failed (progressDeadlineSeconds).
             rollout_grace: Span::secs(10 * 60),
+        }
+    }
+}
+
+impl Default for AbsenceConfig {
+    fn default() -> Self {
+        Self {
+            // About 6 MB when full: all workloads of the largest clusters.
+            max_keys: 10_000,
+            // About 1.5 MB when full: twice the nodes of the largest clusters.
+            max_sources: 10_000,
+            // A node that logs nothing for this long has stopped, or its agent has: each kubelet alone writes more often.
+            down_after: Span::secs(5 * 60),
+            // Replacing a node takes minutes.
+            gone_after: Span::secs(3_600),
+            // The longest pause between two tries of Promtail and Alloy.
+            settle: Span::secs(5 * 60),
+            // Agents send what they have every few seconds.
+            lag: Span::secs(60),
         }
     }
 }

@@ -109,12 +109,25 @@ impl Counting {
         if rule.by.contains(&CountBy::Template) { Self::PerTemplate(Place(hash)) } else { Self::Whole(WindowKey(hash)) }
     }
 
+    /// All templates together.
+    pub(super) fn whole(self) -> WindowKey {
+        match self {
+            Self::Whole(key) => key,
+            Self::PerTemplate(place) => WindowKey(place.0),
+        }
+    }
+
     pub(super) fn key(self, group: TemplateGroup) -> WindowKey {
         match self {
             Self::Whole(key) => key,
             Self::PerTemplate(place) => WindowKey(joined(place.0, group.0)),
         }
     }
+}
+
+/// What a rule counts in that goes by nothing but tenant and rule.
+pub(super) fn whole_key(tenant: &TenantId, cluster: &str, state: &str) -> WindowKey {
+    WindowKey(hash_parts(&[tenant.as_str(), cluster, state]))
 }
 
 /// What was joined with a group by [`joined`], under another group.

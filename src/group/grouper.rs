@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::rules::{CountBy, Rule};
 
+use super::absence::Absences;
 use super::birth;
 use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
@@ -26,6 +27,12 @@ use super::shown::{Shown, ShownStreams};
 use super::sight::{Sighting, Sightings};
 use super::template::HitTemplates;
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
+
+// Beside what it tells of, and with access to what it changes.
+#[path = "absence/tell.rs"]
+mod absent;
+
+pub use absent::Judged;
 
 /// Folds sightings into events and says what has to be written.
 ///
@@ -53,6 +60,7 @@ pub struct Grouper {
     touched: Touched,
     captured: Captured,
     counts: GroupCounts,
+    absences: Absences,
 }
 
 /// What happened to hits that no event tells.
@@ -66,6 +74,8 @@ pub struct GroupCounts {
     pub merged: u64,
     /// Templates of no known group, for which there was no room for one; each time they came.
     pub unlearned: u64,
+    /// Keys of lines that are not waited for, because as many are as may be.
+    pub unwatched: u64,
     /// Hits that are stored with the lines around them.
     pub captured: u64,
 }
@@ -103,6 +113,7 @@ impl Grouper {
             touched: Touched::default(),
             captured: Captured::new(config.evidence.interval.0),
             counts: GroupCounts::default(),
+            absences: Absences::new(&config.absence),
         }
     }
 
@@ -114,7 +125,7 @@ impl Grouper {
     /// What of a batch is not in memory.
     #[must_use]
     pub fn missing(&self, sightings: &Sightings) -> Missing {
-        let mut missing = Missing::default();
+        let mut missing = self.missing_for_beats(sightings);
         let mut seen = BTreeSet::new();
         for sighting in &sightings.list {
             if !self.heads.contains(&sighting.fingerprint) {
@@ -196,6 +207,7 @@ impl Grouper {
         if current {
             self.generation = sightings.rules.generation();
         }
+        self.seen(sightings, now);
         let mut shown = ShownStreams::default();
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
@@ -290,7 +302,8 @@ impl Grouper {
 
     /// What was counted since the last call.
     pub fn take_counts(&mut self) -> GroupCounts {
-        std::mem::take(&mut self.counts)
+        let unwatched = self.absences.take_unwatched();
+        GroupCounts { unwatched, ..std::mem::take(&mut self.counts) }
     }
 
     fn count_interval(&self) -> Duration {
@@ -459,6 +472,7 @@ impl Grouper {
         }
         (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
         changes.evidence = self.captured.take();
+        changes.watches = self.absences.take_writes();
         self.counts.captured += changes.evidence.iter().filter(|write| matches!(write, EvidenceWrite::Capture(..))).count() as u64;
         changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
         changes

@@ -11,13 +11,22 @@
 //! | resolved | firing, `reappeared` | pending, `reappeared` | |
 //!
 //! Besides, an event whose template group becomes a part of another one is resolved, `merged`, and hands its state on (`merging.rs`).
+//! Events of rules that wait for lines are told by the absence of these, and have no deadline:
+//!
+//! | | line absent | absent, but its source is blind | line seen again | rule waits no more |
+//! |---|---|---|---|---|
+//! | new | firing, `absent` | pending, with the source's reason | | |
+//! | pending | firing, `absent` | pending, with the source's reason | pending, `seen_again` | pending, `rule_removed` |
+//! | pending, has fired before | firing, `absent` | pending, with the source's reason | resolved, `seen_again` | pending, `rule_removed` |
+//! | firing, quiet | | | resolved, `seen_again` | resolved, `rule_removed` |
+//! | resolved | firing, `absent` | pending, with the source's reason | | |
 //!
 //! Every hit of an event that is firing or quiet starts its time anew. An event breaks out when it comes to fire from being new, pending or
 //! resolved; from quiet it only goes on.
 
 use std::time::Duration;
 
-use crate::model::{EventState, HealthyTime, KEPT_OUTBREAKS, Life, Notice, Timestamp, TransitionReason};
+use crate::model::{EventState, HealthyTime, HeldBecause, KEPT_OUTBREAKS, Life, Notice, Timestamp, TransitionReason};
 
 use super::config::LifecycleConfig;
 
@@ -34,6 +43,14 @@ pub(super) enum Input {
     },
     /// It was not hit until its deadline.
     Due,
+    /// The line that its rule waits for is absent.
+    Absent,
+    /// It did not come, and nobody can say whether it is absent.
+    Held(HeldBecause),
+    /// It was seen again.
+    SeenAgain,
+    /// Its rule does not wait for it any more.
+    Retired,
 }
 
 /// Deadlines and noise rules, as the settings have them.
@@ -51,7 +68,7 @@ pub(super) fn born(fires: bool) -> Step {
 /// The next state of an event that has or has not been firing before; `None` to stay in this one.
 pub(super) fn next((state, reason): Step, has_fired: bool, input: Input) -> Option<Step> {
     use EventState::{Firing, Pending, Quiet, Resolved};
-    use TransitionReason::{FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, StayedQuiet, ThresholdReached};
+    use TransitionReason::{Absent, FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, SeenAgain, StayedQuiet, ThresholdReached};
     match (state, input) {
         (Firing, Input::Hit { .. }) => None,
         // Its rule was gone in between.
@@ -66,6 +83,16 @@ pub(super) fn next((state, reason): Step, has_fired: bool, input: Input) -> Opti
         (Firing, Input::Due) => Some((Quiet, Quieted)),
         (Quiet, Input::Due) => Some((Resolved, StayedQuiet)),
         (Pending | Resolved, Input::Due) => None,
+        (Firing, Input::Absent) | (Firing | Quiet, Input::Held(_)) => None,
+        (_, Input::Absent) => Some((Firing, Absent)),
+        (_, Input::Held(because)) => Some((Pending, because.reason())).filter(|step| *step != (state, reason)),
+        (Firing | Quiet, Input::SeenAgain) => Some((Resolved, SeenAgain)),
+        // One that nobody was told of as firing is not resolved either.
+        (Pending, Input::SeenAgain) if has_fired => Some((Resolved, SeenAgain)),
+        (Pending, Input::SeenAgain) => Some((Pending, SeenAgain)).filter(|step| *step != (state, reason)),
+        (Firing | Quiet, Input::Retired) => Some((Resolved, RuleRemoved)),
+        (Pending, Input::Retired) => Some((Pending, RuleRemoved)).filter(|step| *step != (state, reason)),
+        (Resolved, Input::SeenAgain | Input::Retired) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 use EventState::{Firing, Pending, Quiet, Resolved};
-use TransitionReason::{FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, StayedQuiet, ThresholdReached};
+use HeldBecause::{SourceDown, SourceLagging};
+use TransitionReason::{FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, SeenAgain, StayedQuiet, ThresholdReached};
 
 use super::*;
 
@@ -32,6 +33,34 @@ fn every_state_and_every_input_lead_where_the_table_says() {
             }
         }
     }
+    let (absent, down) = ((Firing, TransitionReason::Absent), (Pending, TransitionReason::SourceDown));
+    // What comes of: absent, source down, seen again, the rule waits no more.
+    type AbsenceRow = (EventState, &'static [TransitionReason], bool, [Option<Step>; 4]);
+    let lagging = TransitionReason::SourceLagging;
+    let absences: [AbsenceRow; 6] = [
+        (Pending, &[FirstHit], false, [Some(absent), Some(down), Some((Pending, SeenAgain)), Some((Pending, RuleRemoved))]),
+        (
+            Pending,
+            &[TransitionReason::SourceLagging, RuleRemoved],
+            true,
+            [Some(absent), Some(down), Some((Resolved, SeenAgain)), Some((Pending, RuleRemoved))],
+        ),
+        (Pending, &[TransitionReason::SourceDown], false, [Some(absent), None, Some((Pending, SeenAgain)), Some((Pending, RuleRemoved))]),
+        (Pending, &[SeenAgain], false, [Some(absent), Some(down), None, Some((Pending, RuleRemoved))]),
+        (Firing, &[TransitionReason::Absent], true, [None, None, Some((Resolved, SeenAgain)), Some((Resolved, RuleRemoved))]),
+        (Resolved, &[SeenAgain, RuleRemoved], true, [Some(absent), Some(down), None, None]),
+    ];
+    let inputs = [Input::Absent, Input::Held(SourceDown), Input::SeenAgain, Input::Retired];
+    for (state, reasons, has_fired, expected) in absences {
+        for reason in reasons {
+            for (input, expected) in inputs.into_iter().zip(expected) {
+                // Of a rule that is gone there is nothing more to tell.
+                let expected = expected.filter(|step| *step != (state, *reason));
+                assert_eq!(next((state, *reason), has_fired, input), expected, "{state:?} {reason:?} {has_fired} {input:?}");
+            }
+        }
+    }
+    assert_eq!(next(down, false, Input::Held(SourceLagging)), Some((Pending, lagging)), "another reason is told");
     assert_eq!([true, false].map(born), [(Firing, ThresholdReached), (Pending, FirstHit)]);
     for from in EventState::ALL {
         for to in EventState::ALL {

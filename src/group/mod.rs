@@ -10,12 +10,12 @@
 //! from events that come to fire or are over: one for all events of a service, from what the store knows of it.
 //!
 //! Where a hit stands in a stack trace, the lines of its stream around it are one record (`records.rs`): its hits count once, as if it had come
-//! as one line. All other hits are lines of their own.
+//! as one line. All other hits are lines of their own. A trace that may go on with the next push waits for it ([`OpenBook`]).
 //!
 //! INVARIANTS: nothing here reads a clock or does I/O. No secret of the known forms is in a template or message. The counts of the events
 //! of a rule and stream add up to its hits, in a storm too, and so do those of a rule and workload with more unlike lines than it may have
-//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile, and for a
-//! trace whose lines come in several batches. No event changes its fingerprint; where template groups merge, those of the younger one go into
+//! events. How hits are cut into batches and commits changes no count and no state, but for events that went into others meanwhile, and for
+//! traces whose batches race. No event changes its fingerprint; where template groups merge, those of the younger one go into
 //! those of the older one (`merging.rs`).
 //! Everything that outside data can grow has a bound in [`GroupConfig`] or [`TemplateConfig`].
 //!
@@ -24,6 +24,7 @@
 //! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push. [`Captures`] take the lines around a
 //! hit.
 
+mod absence;
 mod birth;
 mod config;
 mod crowd;
@@ -35,6 +36,9 @@ mod incident;
 mod lifecycle;
 mod mask;
 mod names;
+mod open;
+mod open_rows;
+mod pieces;
 mod records;
 mod redact;
 mod rollouts;
@@ -49,15 +53,17 @@ mod template;
 mod trace;
 mod window;
 
-pub use config::{GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
+pub use absence::{AbsentRule, Beat};
+pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
-pub use grouper::{GroupCounts, Grouper};
+pub use grouper::{GroupCounts, Grouper, Judged};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
+pub use open::{OpenBook, OpenTraces, Piece};
 pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;

@@ -6,24 +6,30 @@
 //! Lines are told apart by stream and, where a stream is that of a collector for many pods, by the pod that each record names.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Hit, RuleId, kubernetes_of, message};
+use crate::model::{Block, Hit, RuleId, Stream, kubernetes_of, message};
 use crate::rules::RuleSet;
 
 use super::fingerprint::Identity;
 use super::mask::MAX_TEMPLATE;
+use super::open::{OpenTrace, OpenTraces};
 use super::redact::redact;
 use super::sight::Map;
 use super::subject::without_colours;
-use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look};
+use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look, names_exception};
 
 /// Lines of other streams that are stepped over to find the next one of a stream. Senders put the lines of a stream together.
 const MAX_ASIDE: usize = 512;
 
 /// Lines that a logger may write before a trace.
 const MAX_HEAD: usize = 4;
+
+/// Hits of what is not known to be a trace that wait at once.
+pub(super) const MAX_LINES: usize = 8;
 
 /// Whose lines may be one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +54,22 @@ pub(super) struct Record {
     /// Those that count, which are those that it would have if it were one line: the first of the first rule that any of its lines met, and of
     /// further ones as far as rules continue.
     pub(super) counted: Vec<u32>,
+    /// Whose.
+    pub(super) source: Source,
+    /// No line of the source comes after it that does not belong to it, so the next push may go on with it.
+    pub(super) is_open: bool,
+    /// It waits for that, or went on with one that had waited.
+    pub(super) is_held: bool,
+    /// The trace of earlier pushes that these lines go on with.
+    pub(super) resumed: Option<Arc<OpenTrace>>,
+}
+
+/// Traces of earlier pushes, and whether those of this one may wait for the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting<'o> {
+    pub(super) open: Option<&'o OpenTraces>,
+    pub(super) tenant: u128,
+    pub(super) holds: bool,
 }
 
 /// The records of a batch that have hits and more than one line.
@@ -58,24 +80,62 @@ pub(super) struct Records {
     of_hit: Map<u32, u32>,
     /// The last line of each source that was read.
     done: Map<Source, u32>,
+    holds: bool,
 }
 
 impl Records {
     /// Finds the records that the hits of a block are in.
-    pub(super) fn find(&mut self, block: &Block, hits: &[Hit], rules: &RuleSet, limits: Limits) {
+    pub(super) fn find(&mut self, block: &Block, hits: &[Hit], rules: &RuleSet, limits: Limits, waiting: Waiting<'_>) {
         self.list.clear();
         self.of_hit.clear();
         self.done.clear();
+        self.holds = waiting.holds;
+        if let Some(open) = waiting.open.filter(|open| !open.is_empty()) {
+            self.resume(block, hits, limits, open, waiting.tenant);
+        }
         for hit in hits {
             let source = source_of(block, hit.line);
             let done = if self.done.is_empty() { None } else { self.done.get(&source).copied() };
             if done.is_none_or(|done| done < hit.line) && is_near_trace(block, hit.line, source) {
                 let first = self.first(block, hit.line, source, limits, done);
-                self.read(block, hits, source, first, hit.line, limits);
+                self.read(block, hits, source, None, first..=hit.line, limits);
             }
         }
         for record in &mut self.list {
+            // Of lines that are waited for no event comes.
+            record.hits.retain(|hit| rules.rule(hits[*hit as usize].rule).absent.is_none());
             record.counted = counted(&record.hits, hits, rules);
+        }
+    }
+
+    /// Goes on with the traces that were open before the block.
+    fn resume(&mut self, block: &Block, hits: &[Hit], limits: Limits, open: &OpenTraces, tenant: u128) {
+        let of_stream = |(index, stream): (usize, &Arc<Stream>)| (index as u32, open.of(tenant, stream.id()));
+        let mut wanted: Map<u32, Vec<Arc<OpenTrace>>> =
+            block.streams().iter().enumerate().map(of_stream).filter(|(_, traces)| !traces.is_empty()).collect();
+        for (number, line) in block.lines().iter().enumerate() {
+            if wanted.is_empty() {
+                return;
+            }
+            let Some(traces) = wanted.get_mut(&line.stream) else { continue };
+            let source = source_of(block, number as u32);
+            let Some(at) = traces.iter().position(|trace| trace.key.who == source.who) else { continue };
+            let trace = traces.swap_remove(at);
+            if traces.is_empty() {
+                wanted.remove(&line.stream);
+            }
+            let mut record = Record::new(source, trace.fold.clone(), Vec::new());
+            record.resumed = Some(trace);
+            self.read(block, hits, source, Some(record), number as u32..=number as u32, limits);
+        }
+    }
+
+    /// Lets a record that was to wait count at once, as a trace if it is one already, else as lines.
+    pub(super) fn release(&mut self, record: usize) {
+        let released = &mut self.list[record];
+        released.is_held = false;
+        if !released.is_trace() {
+            self.of_hit.retain(|_, of| *of != record as u32);
         }
     }
 
@@ -102,11 +162,10 @@ impl Records {
         first
     }
 
-    /// Reads lines from `first` on, until no record is open behind `until`.
-    fn read(&mut self, block: &Block, hits: &[Hit], source: Source, first: u32, until: u32, limits: Limits) {
-        let mut record: Option<Record> = None;
+    /// Reads lines from the first of those to look at on, which may go on with a record, until none is open behind the last of them.
+    fn read(&mut self, block: &Block, hits: &[Hit], source: Source, mut record: Option<Record>, look: RangeInclusive<u32>, limits: Limits) {
         let mut before: Vec<u32> = Vec::new();
-        let mut next = Some(first);
+        let mut next = Some(*look.start());
         while let Some(line) = next {
             let text = subject(block, line);
             self.done.insert(source, line);
@@ -121,7 +180,7 @@ impl Records {
                     record = Fold::begin(&text).map(|fold| {
                         let mut lines = if is_head { std::mem::take(&mut before) } else { Vec::new() };
                         lines.push(line);
-                        Record { fold, lines, loose: Vec::new(), hits: Vec::new(), counted: Vec::new() }
+                        Record::new(source, fold, lines)
                     });
                     if let Some(ended) = ended {
                         self.keep(hits, ended);
@@ -137,17 +196,20 @@ impl Records {
             } else {
                 before.clear();
             }
-            if record.is_none() && before.is_empty() && line >= until {
+            if record.is_none() && before.is_empty() && line >= *look.end() {
                 return;
             }
         }
-        if let Some(last) = record {
+        if let Some(mut last) = record {
+            // A line with a header that names an exception is most often no trace, and should not wait.
+            last.is_open = self.holds && (last.is_trace() || last.lines.len() != 1 || !names_exception(&subject(block, last.lines[0])));
             self.keep(hits, last);
         }
     }
 
     fn keep(&mut self, hits: &[Hit], mut record: Record) {
-        if !record.fold.is_proven() || record.lines.len() < 2 {
+        record.is_held = record.is_open || record.resumed.is_some();
+        if !record.is_held && !record.is_trace() {
             return;
         }
         for line in &record.lines {
@@ -155,7 +217,8 @@ impl Records {
             let count = hits[first..].iter().take_while(|hit| hit.line == *line).count();
             record.hits.extend(first as u32..(first + count) as u32);
         }
-        if !record.hits.is_empty() {
+        let is_too_many = record.hits.len() > MAX_LINES && !record.fold.is_proven();
+        if record.resumed.is_some() || !record.hits.is_empty() && !is_too_many {
             self.of_hit.extend(record.hits.iter().map(|hit| (*hit, self.list.len() as u32)));
             self.list.push(record);
         }
@@ -163,6 +226,30 @@ impl Records {
 }
 
 impl Record {
+    fn new(source: Source, fold: Fold, lines: Vec<u32>) -> Self {
+        Self {
+            source,
+            fold,
+            lines,
+            loose: Vec::new(),
+            hits: Vec::new(),
+            counted: Vec::new(),
+            is_open: false,
+            is_held: false,
+            resumed: None,
+        }
+    }
+
+    /// It has frames, and more than one line: one line is told from others as any line is.
+    fn is_trace(&self) -> bool {
+        self.fold.is_proven() && self.lines.len() > 1
+    }
+
+    /// The hits that it counts, as far as that is known by now.
+    pub(super) fn hits_so_far(&self) -> &[u32] {
+        if self.fold.is_proven() { &self.counted } else { &self.hits }
+    }
+
     fn take(&mut self, line: u32) {
         self.lines.append(&mut self.loose);
         self.lines.push(line);
@@ -177,36 +264,52 @@ impl Record {
 
     /// The lines up to the first that reaches so many bytes, as one text.
     pub(super) fn text(&self, block: &Block, bytes: usize) -> Vec<u8> {
-        let mut text = Vec::new();
-        for line in &self.lines {
-            if text.len() >= bytes {
-                break;
-            }
-            if !text.is_empty() {
-                text.push(b'\n');
-            }
-            text.extend_from_slice(subject(block, *line).trim_ascii_end());
-        }
-        text
+        joined(block, &self.lines, bytes)
     }
+
+    /// The same of the lines at the end that belong to it if another one follows.
+    pub(super) fn loose_text(&self, block: &Block, bytes: usize) -> Vec<u8> {
+        joined(block, &self.loose, bytes)
+    }
+}
+
+fn joined(block: &Block, lines: &[u32], bytes: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if text.len() >= bytes {
+            break;
+        }
+        if at > 0 {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(subject(block, *line).trim_ascii_end());
+    }
+    text
 }
 
 /// See [`Record::counted`].
 fn counted(of_record: &[u32], hits: &[Hit], rules: &RuleSet) -> Vec<u32> {
-    let mut firsts: Vec<(RuleId, u32)> = Vec::new();
-    for hit in of_record {
-        let rule = hits[*hit as usize].rule;
-        if firsts.iter().all(|(known, _)| *known != rule) {
-            firsts.push((rule, *hit));
+    let rule_of = |hit: u32| hits[hit as usize].rule;
+    let first_of = |rule: &RuleId| of_record.iter().copied().find(|hit| rule_of(*hit) == *rule);
+    chosen(of_record.iter().map(|hit| rule_of(*hit)), rules).iter().filter_map(first_of).collect()
+}
+
+/// Of rules that met lines of a record, those that would have the record as one line.
+pub(super) fn chosen(met: impl Iterator<Item = RuleId>, rules: &RuleSet) -> Vec<RuleId> {
+    let mut known: Vec<RuleId> = Vec::new();
+    for rule in met {
+        if !known.contains(&rule) {
+            known.push(rule);
         }
     }
-    firsts.sort_unstable();
+    known.sort_unstable();
     // The default rule takes only what no other has.
-    if firsts.len() > 1 {
-        firsts.retain(|(rule, _)| rules.default_rule() != Some(*rule));
+    if known.len() > 1 {
+        known.retain(|rule| rules.default_rule() != Some(*rule));
     }
-    let last = firsts.iter().position(|(rule, _)| !rules.rule(*rule).continues).map_or(firsts.len(), |last| last + 1);
-    firsts[..last].iter().map(|(_, hit)| *hit).collect()
+    let last = known.iter().position(|rule| !rules.rule(*rule).continues).map_or(known.len(), |last| last + 1);
+    known.truncate(last);
+    known
 }
 
 /// The text of a line: the decoded message, or the line as it is, without colours.

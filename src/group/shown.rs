@@ -32,7 +32,7 @@ impl ShownStreams {
 }
 
 impl Shown {
-    fn new(stream: &Stream, config: &GroupConfig) -> Self {
+    pub(super) fn new(stream: &Stream, config: &GroupConfig) -> Self {
         let mut cut = 0;
         let mut name = |name: &str| {
             let shown = shown_name(name);

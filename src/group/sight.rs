@@ -8,15 +8,18 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Evidence, Fingerprint, Hit, RuleId, RuleName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey, kubernetes_of,
+    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
+    kubernetes_of,
 };
 use crate::rules::{Rule, RuleSet};
 
+use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
 use super::names::StateNames;
-use super::records::{Record, Records};
+use super::open::{OpenTraces, Piece, tenant_hash};
+use super::records::{Record, Records, Waiting};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::subject::{identity_of, message_of, subject_of};
 use super::window::{bucket_nanos, bucket_of};
@@ -48,6 +51,8 @@ pub struct SightContext<'a> {
     pub names: &'a StateNames,
     /// What captures the lines around hits; `None` where nobody reads them.
     pub captures: Option<&'a Captures>,
+    /// Traces of earlier pushes that may go on. `None`: nothing waits for a next push.
+    pub open: Option<&'a OpenTraces>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -98,8 +103,16 @@ pub struct Sightings {
     pub cluster: Arc<str>,
     /// One entry for each fingerprint and window, in the order of their first hits.
     pub list: Vec<Sighting>,
+    /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
+    pub beats: Vec<Beat>,
+    /// Clock time of receipt.
+    pub received: Timestamp,
+    /// Which door. Filled in by who knows of it.
+    pub door: SourceName,
     /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
     pub hits: u64,
+    /// Traces that wait for the next push of their stream, or went on with what had waited: for [`super::OpenBook::take`].
+    pub pieces: Vec<Piece>,
     /// Hits that were too late for their windows.
     pub late: u64,
     /// Hits that were counted without being fingerprinted.
@@ -145,6 +158,8 @@ struct Slot {
     source: u32,
     /// The labels name the pod: records are not asked.
     is_identified: bool,
+    /// The rule waits for its lines: they are beats.
+    waits: bool,
     bucket_nanos: i64,
     storm: StormSlot,
 }
@@ -172,26 +187,21 @@ pub fn sight(
     received: Timestamp,
     scratch: &mut SightScratch,
 ) -> Sightings {
-    let cluster = if hits.is_empty() { Arc::default() } else { Arc::from(context.cluster) };
-    let out = Sightings {
-        rules: Arc::clone(rules),
-        renamed: HashMap::new(),
-        tenant: tenant.clone(),
-        cluster,
-        list: Vec::new(),
-        hits: 0,
-        late: 0,
-        unsampled: 0,
-    };
+    let is_empty = hits.is_empty() && context.open.is_none_or(OpenTraces::is_empty);
+    let out = Sightings { received, ..Sightings::none(rules, tenant, if is_empty { "" } else { context.cluster }) };
     let mut batch =
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut records = std::mem::take(&mut batch.scratch.records);
-    records.find(block, hits, rules, context.config.trace.limits());
+    let holds = context.open.is_some() && !context.config.trace.hold.0.is_zero();
+    let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds };
+    records.find(block, hits, rules, context.config.trace.limits(), waiting);
+    batch.hold(&mut records, hits);
     batch.scratch.captures = 0;
     let mut slot = None;
     for (number, hit) in hits.iter().enumerate() {
-        let record = records.of(number);
-        if record.is_some_and(|record| !record.counted.contains(&(number as u32))) {
+        // A line that is waited for was seen, whatever it is a part of.
+        let record = records.of(number).filter(|_| rules.rule(hit.rule).absent.is_none());
+        if record.is_some_and(|record| record.is_held || !record.counted.contains(&(number as u32))) {
             continue;
         }
         let line = &block.lines()[hit.line as usize];
@@ -218,6 +228,30 @@ impl Sighting {
 }
 
 impl Sightings {
+    /// Lines that met a rule: hits, and lines that are waited for.
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.hits + self.beats.iter().map(|beat| beat.count).sum::<u64>()
+    }
+
+    /// Nothing seen.
+    pub(super) fn none(rules: &Arc<RuleSet>, tenant: &TenantId, cluster: &str) -> Self {
+        Self {
+            rules: Arc::clone(rules),
+            renamed: HashMap::new(),
+            tenant: tenant.clone(),
+            cluster: Arc::from(cluster),
+            list: Vec::new(),
+            beats: Vec::new(),
+            received: Timestamp::default(),
+            door: SourceName::LokiPush,
+            hits: 0,
+            pieces: Vec::new(),
+            late: 0,
+            unsampled: 0,
+        }
+    }
+
     /// The name that a rule has now.
     #[must_use]
     pub fn rule_name(&self, rule: RuleId) -> &RuleName {
@@ -226,14 +260,14 @@ impl Sightings {
     }
 }
 
-struct Batch<'a> {
-    context: &'a SightContext<'a>,
-    block: &'a Block,
-    received: Timestamp,
-    newest: Timestamp,
-    oldest: Timestamp,
+pub(super) struct Batch<'a> {
+    pub(super) context: &'a SightContext<'a>,
+    pub(super) block: &'a Block,
+    pub(super) received: Timestamp,
+    pub(super) newest: Timestamp,
+    pub(super) oldest: Timestamp,
     scratch: &'a mut SightScratch,
-    out: Sightings,
+    pub(super) out: Sightings,
 }
 
 impl Source {
@@ -246,7 +280,7 @@ impl Source {
 }
 
 impl Batch<'_> {
-    fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
+    pub(super) fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
         let scratch = &mut *self.scratch;
         let (context, out, block) = (self.context, &self.out, self.block);
         *scratch.index.entry((rule, stream)).or_insert_with(|| {
@@ -257,13 +291,14 @@ impl Batch<'_> {
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
-            scratch.slots.push(Slot { rule, source, is_identified, bucket_nanos: bucket_nanos(settings.window), storm });
+            let (waits, bucket_nanos) = (settings.absent.is_some(), bucket_nanos(settings.window));
+            scratch.slots.push(Slot { rule, source, is_identified, waits, bucket_nanos, storm });
             (scratch.slots.len() - 1) as u32
         })
     }
 
     /// Who logged a line.
-    fn source(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+    pub(super) fn source(&mut self, slot_index: u32, text: &[u8]) -> u32 {
         let scratch = &mut *self.scratch;
         let slot = &scratch.slots[slot_index as usize];
         let record = if slot.is_identified { None } else { kubernetes_of(text) };
@@ -287,9 +322,42 @@ impl Batch<'_> {
         }
     }
 
+    /// Lets the open traces among the records wait, but for those of a storm.
+    fn hold(&mut self, records: &mut Records, hits: &[Hit]) {
+        for number in 0..records.list.len() {
+            let record = &records.list[number];
+            let first = record.hits_so_far().first().map(|hit| &hits[*hit as usize]);
+            if !record.is_held || record.resumed.is_none() && first.is_some_and(|hit| !self.is_calm(hit)) {
+                records.release(number);
+                continue;
+            }
+            let piece = self.piece(record, hits);
+            self.out.pieces.extend(piece);
+        }
+    }
+
+    fn is_calm(&mut self, hit: &Hit) -> bool {
+        let slot = self.slot(hit.rule, self.block.lines()[hit.line as usize].stream);
+        self.context.storm.is_calm(&self.scratch.slots[slot as usize].storm)
+    }
+
+    /// A hit that waits counts in the storm guard as any other.
+    pub(super) fn calm(&mut self, slot: u32, text: &[u8]) {
+        self.context.storm.choose(&mut self.scratch.slots[slot as usize].storm, text);
+    }
+
+    /// What the hits of a source are told by.
+    pub(super) fn told_by(&self, source: u32) -> (Arc<Stream>, Place, Counting) {
+        let source = &self.scratch.sources[source as usize];
+        (Arc::clone(&source.stream), source.place, source.counting)
+    }
+
     fn hit(&mut self, slot: u32, place: usize, record: Option<&Record>) {
         let line = &self.block.lines()[place];
         let text = self.block.text(line);
+        if self.scratch.slots[slot as usize].waits {
+            return self.beat(slot, line);
+        }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
             Choice::Calm => (self.fingerprint(slot, place, record), false),
@@ -304,6 +372,32 @@ impl Batch<'_> {
             }
         };
         self.count(slot, sighting, line.at.min(self.newest), sampled);
+    }
+
+    /// A line that its rule waits for.
+    fn beat(&mut self, slot: u32, line: &Line) {
+        let source = self.source(slot, self.block.text(line));
+        let scratch = &mut *self.scratch;
+        let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
+        let key = source.counting.whole();
+        let beats = &mut self.out.beats;
+        let names = self.context.names;
+        // No sighting has this fingerprint: each begins with its scheme.
+        let index = *scratch.by_window.entry((Fingerprint([0; 16]), key)).or_insert_with(|| {
+            beats.push(Beat {
+                key,
+                rule,
+                state: RuleName::new(names.of(rule)),
+                stream: Arc::clone(&source.stream),
+                sent: Arc::clone(self.block.stream_of(line)),
+                count: 0,
+                last: Timestamp(i64::MIN),
+            });
+            (beats.len() - 1) as u32
+        });
+        let beat = &mut beats[index as usize];
+        beat.count += 1;
+        beat.last = beat.last.max(line.at.min(self.newest));
     }
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.

@@ -110,6 +110,11 @@ impl StormGuard {
         count.hits
     }
 
+    /// True while the next hit of a slot is fingerprinted for itself.
+    pub(super) fn is_calm(&self, slot: &StormSlot) -> bool {
+        slot.hits < self.threshold
+    }
+
     /// Decides about the next hit of a slot.
     pub(super) fn choose(&self, slot: &mut StormSlot, line: &[u8]) -> Choice {
         slot.hits += 1;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     ErrorEvent, EventRow, EventState, EvidenceWrite, Fingerprint, Life, Priority, RuleName, TemplateGroup, Timestamp, TransitionReason,
+    WatchWrite,
 };
 
 /// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
@@ -101,6 +102,15 @@ pub struct TemplateBirth {
     pub key: Box<[u8]>,
 }
 
+/// Traces that may go on with the next push, as rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceRows {
+    /// New or changed: number and content.
+    pub put: Vec<(u64, String)>,
+    /// Those that go.
+    pub gone: Vec<u64>,
+}
+
 /// Everything that one step of grouping changed. One commit carries it whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
@@ -118,13 +128,15 @@ pub struct Changes {
     pub merged: Vec<(EventRow, EventRow)>,
     /// What stood around hits, in the order in which it must be applied, after the events.
     pub evidence: Vec<EvidenceWrite>,
+    /// What is waited for and changed.
+    pub watches: Vec<WatchWrite>,
 }
 
 impl Changes {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { events, feed, windows, births, templates, merged, evidence } = self;
+        let Self { events, feed, windows, births, templates, merged, evidence, watches } = self;
         events.is_empty()
             && feed.is_empty()
             && windows.is_empty()
@@ -132,6 +144,7 @@ impl Changes {
             && templates.is_empty()
             && merged.is_empty()
             && evidence.is_empty()
+            && watches.is_empty()
     }
 }
 

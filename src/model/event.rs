@@ -47,6 +47,16 @@ pub enum TransitionReason {
     /// Its template group became a part of an older one. A resolved event with this reason went into that of the older group; any other took
     /// over the hits of such events, and with them their state.
     Merged,
+    /// The line that its rule waits for did not come in time.
+    Absent,
+    /// The line that its rule waits for was seen again.
+    SeenAgain,
+    /// The line that its rule waits for did not come in time, and its source is or was silent as a whole.
+    SourceDown,
+    /// The same, and the lines of its source come late.
+    SourceLagging,
+    /// The same, and lines of its source were refused or lost.
+    SourceDropping,
 }
 
 /// One fault of one workload, however often it was logged.
@@ -160,7 +170,7 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::FirstHit,
         Self::ThresholdReached,
         Self::Reappeared,
@@ -169,6 +179,11 @@ impl TransitionReason {
         Self::Resumed,
         Self::StayedQuiet,
         Self::Merged,
+        Self::Absent,
+        Self::SeenAgain,
+        Self::SourceDown,
+        Self::SourceLagging,
+        Self::SourceDropping,
     ];
 
     /// The name in the API.
@@ -183,6 +198,11 @@ impl TransitionReason {
             Self::Resumed => "resumed",
             Self::StayedQuiet => "stayed_quiet",
             Self::Merged => "merged",
+            Self::Absent => "absent",
+            Self::SeenAgain => "seen_again",
+            Self::SourceDown => "source_down",
+            Self::SourceLagging => "source_lagging",
+            Self::SourceDropping => "source_dropping",
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: nothing here does I/O, waits, locks or reads a clock (`tests/it/tidy.rs` holds this).
 
+mod absence;
 mod block;
 mod change;
 mod egress;
@@ -25,8 +26,9 @@ mod time;
 mod units;
 mod workload;
 
+pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
 pub use block::{Appender, Block, Hit, Line};
-pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, WindowKey, WindowState};
+pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, TraceRows, WindowKey, WindowState};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};

@@ -385,6 +385,17 @@ pub enum Reason {
     /// Its template group became a part of an older one. In STATE_RESOLVED: its hits, and those to come, count in the event `merged_into`. In
     /// any other state: it took the hits of such events over, and with them their state.
     Merged = 8,
+    /// The line that its rule waits for did not come in time.
+    Absent = 9,
+    /// The line that its rule waits for was seen again.
+    SeenAgain = 10,
+    /// The line that its rule waits for did not come in time, and nobody can say whether it was logged: its source is silent as a whole, or
+    /// was since the line was last seen. The event is in STATE_PENDING.
+    SourceDown = 11,
+    /// The same, because the newest lines of its source are older than the deadline.
+    SourceLagging = 12,
+    /// The same, because lines of its source were refused or lost since the line was last seen.
+    SourceDropping = 13,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -402,6 +413,11 @@ impl Reason {
             Self::Resumed => "REASON_RESUMED",
             Self::StayedQuiet => "REASON_STAYED_QUIET",
             Self::Merged => "REASON_MERGED",
+            Self::Absent => "REASON_ABSENT",
+            Self::SeenAgain => "REASON_SEEN_AGAIN",
+            Self::SourceDown => "REASON_SOURCE_DOWN",
+            Self::SourceLagging => "REASON_SOURCE_LAGGING",
+            Self::SourceDropping => "REASON_SOURCE_DROPPING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -416,6 +432,11 @@ impl Reason {
             "REASON_RESUMED" => Some(Self::Resumed),
             "REASON_STAYED_QUIET" => Some(Self::StayedQuiet),
             "REASON_MERGED" => Some(Self::Merged),
+            "REASON_ABSENT" => Some(Self::Absent),
+            "REASON_SEEN_AGAIN" => Some(Self::SeenAgain),
+            "REASON_SOURCE_DOWN" => Some(Self::SourceDown),
+            "REASON_SOURCE_LAGGING" => Some(Self::SourceLagging),
+            "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
             _ => None,
         }
     }

@@ -63,6 +63,11 @@ pub(super) struct RuleEntry {
     /// Hits within the window that make an event fire. Default 1: at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) count: Option<Located<u64>>,
+    /// Turns the rule round: it fires when no line of it was seen for this long, 10s to 8d, and its lines make no event themselves. Not
+    /// together with `count` and `window`. `by` says what is waited for: by default each workload that once had such a line. `[rule]` waits
+    /// for one line from anywhere, also before the first. While its source is down, late or losing lines, the rule holds fire and says so.
+    #[schemars(extend("pattern" = SPAN))]
+    pub(super) absent: Option<Located<String>>,
     /// Length of the sliding window, 1s to 24h. Default 5m.
     #[schemars(extend("pattern" = SPAN))]
     pub(super) window: Option<Located<String>>,
@@ -212,6 +217,7 @@ impl RuleEntry {
             enabled: fields.flag("enabled", report),
             r#continue: fields.flag("continue", report),
             count: fields.number("count", 1, MOST_HITS, report),
+            absent: fields.text("absent", report),
             window: fields.text("window", report),
             by: fields.texts("by", report),
             samples: fields.node("samples").and_then(|node| SamplesEntry::read(node, report)),

@@ -131,6 +131,7 @@ fn home_of(key: &str) -> Option<&'static str> {
         "regex" | "expr" => "did you mean `pattern` under `match:`?",
         "severity" | "level" => "did you mean `priority`?",
         "threshold" => "did you mean `count`?",
+        "missing" | "heartbeat" | "deadman" => "did you mean `absent`?",
         "group_by" => "did you mean `by`?",
         "runbook_url" => "did you mean `runbook`?",
         "disabled" => "did you mean `enabled: false`?",

@@ -61,7 +61,9 @@ pub struct Rule {
     pub continues: bool,
     /// Hits within the window that make an event fire; 1 fires at once.
     pub count: u64,
-    /// Length of the sliding window, 1 s to 24 h of event time.
+    /// The rule waits for its lines, and fires when none was seen for this long, 10 s to 8 d: they make no event themselves.
+    pub absent: Option<Duration>,
+    /// Length of the sliding window, 1 s to 24 h of event time; of a rule that waits, its span.
     pub window: Duration,
     /// What hits are counted together by, besides tenant and rule.
     pub by: Vec<CountBy>,
@@ -179,7 +181,8 @@ impl Rule {
         let source = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.source().to_owned());
         let exclude: Vec<&str> = self.exclude.iter().map(Pattern::source).collect();
         let parts = (source(&self.pattern), &self.keyword_list, exclude, &self.selector, self.continues, self.count, self.window, &self.by);
-        xxhash_rust::xxh3::xxh3_64(format!("{parts:?}").as_bytes())
+        let waits = self.absent.map_or_else(String::new, |span| format!("absent {span:?}"));
+        xxhash_rust::xxh3::xxh3_64(format!("{parts:?}{waits}").as_bytes())
     }
 
     /// A rule with a name and a pattern and nothing else, for tests and benchmarks.
@@ -203,6 +206,7 @@ impl Rule {
             selector: Selector::default(),
             continues: false,
             count: 1,
+            absent: None,
             window: Duration::from_secs(60),
             by: Vec::new(),
             remediation: Remediation { action: "none".to_owned(), params: BTreeMap::new(), cooldown: Duration::from_secs(300) },

@@ -19,6 +19,10 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(300);
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
+/// The spans of `absent`: no shorter than a sender needs to try again, and a weekly line may be a day late.
+const SHORTEST_ABSENCE: Duration = Duration::from_secs(10);
+const LONGEST_ABSENCE: Duration = Duration::from_secs(8 * 24 * 3600);
+
 /// Longest name of a rule.
 const LONGEST_NAME: usize = 128;
 
@@ -161,6 +165,7 @@ fn rule(entry: RuleEntry, file: &str, report: &mut Report) -> Option<Rule> {
     });
     let window = entry.window.as_ref().and_then(|window| span(window, "window", SHORTEST_WINDOW, LONGEST_WINDOW, report));
     let by = entry.by.as_ref().map_or_else(|| vec![CountBy::Workload], |by| count_by(by, report));
+    let absent = absent(&entry, report);
     let remediation = remediation(entry.remediation.as_ref(), report);
     if let Some(metadata) = &entry.metadata {
         let rate = metadata.promotion_criteria.as_ref().and_then(|criteria| criteria.max_error_rate.as_ref());
@@ -194,7 +199,8 @@ fn rule(entry: RuleEntry, file: &str, report: &mut Report) -> Option<Rule> {
         selector: matching.selector,
         continues: entry.r#continue.unwrap_or(false),
         count: entry.count.map_or(1, |count| count.value),
-        window: window.unwrap_or(DEFAULT_WINDOW),
+        absent,
+        window: absent.or(window).unwrap_or(DEFAULT_WINDOW),
         by,
         remediation,
         samples: Samples { matching: text(&good), not_matching: text(&bad) },
@@ -388,6 +394,26 @@ fn count_by(entries: &[Located<String>], report: &mut Report) -> Vec<CountBy> {
     list
 }
 
+/// The span of a rule that waits for lines.
+fn absent(entry: &RuleEntry, report: &mut Report) -> Option<Duration> {
+    let absent = entry.absent.as_ref()?;
+    let counted = [("count", entry.count.as_ref().map(|count| count.at)), ("window", entry.window.as_ref().map(|window| window.at))];
+    for (key, at) in counted {
+        if let Some(at) = at {
+            let what = format!("`{key}` counts lines, and `absent` waits for one");
+            report.problem(at, what, format!("take `{key}:` out, or write two rules"));
+        }
+    }
+    if let Some(by) = entry.by.iter().flatten().find(|by| by.value == "template") {
+        let hint = "write workload, namespace, pod, container, node, label:NAME, or [rule] for a line from anywhere";
+        report.problem(by.at, "a line that is absent has no template to go by", hint);
+    }
+    if let Some(name) = entry.name.as_ref().filter(|name| name.value == DEFAULT_RULE) {
+        report.problem(name.at, "the rule for lines that meet no other cannot wait for them", "give the rule another name");
+    }
+    span(absent, "absent", SHORTEST_ABSENCE, LONGEST_ABSENCE, report)
+}
+
 fn remediation(entry: Option<&RemediationEntry>, report: &mut Report) -> Remediation {
     let mut remediation = Remediation::default();
     let Some(entry) = entry else { return remediation };
@@ -435,6 +461,7 @@ fn default_rule() -> Rule {
         selector: Selector::default(),
         continues: false,
         count: 1,
+        absent: None,
         window: DEFAULT_WINDOW,
         by: vec![CountBy::Workload],
         remediation: Remediation::default(),

@@ -173,6 +173,11 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::Resumed => v1::Reason::Resumed,
         TransitionReason::StayedQuiet => v1::Reason::StayedQuiet,
         TransitionReason::Merged => v1::Reason::Merged,
+        TransitionReason::Absent => v1::Reason::Absent,
+        TransitionReason::SeenAgain => v1::Reason::SeenAgain,
+        TransitionReason::SourceDown => v1::Reason::SourceDown,
+        TransitionReason::SourceLagging => v1::Reason::SourceLagging,
+        TransitionReason::SourceDropping => v1::Reason::SourceDropping,
     }
 }
 
@@ -297,6 +302,9 @@ mod tests {
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Resumed, "error.resumed"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::StayedQuiet, "error.resolved"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::Merged, "error.resolved"),
+            (v1::Kind::Transition, EventState::Pending, TransitionReason::SourceDown, "error.pending"),
+            (v1::Kind::Transition, EventState::Firing, TransitionReason::Absent, "error.detected"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::SeenAgain, "error.resolved"),
             (v1::Kind::Count, EventState::Firing, TransitionReason::Reappeared, "error.counted"),
         ];
         for (kind, of, why, expected) in cases {

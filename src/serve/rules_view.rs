@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Generation, RuleName, Timestamp};
+use crate::model::{AbsenceStatus, Generation, RuleName, Timestamp};
 use crate::rules::RuleSet;
 
 /// Reloads that wait for the one that runs. More would only do the same again.
@@ -17,6 +17,10 @@ const WAITING_RELOADS: usize = 4;
 /// A place that always holds the present [`RulesStatus`]. Cheap to clone; all clones see a change.
 #[derive(Clone)]
 pub struct RulesView(Arc<ArcSwap<RulesStatus>>);
+
+/// A place that always holds what rules wait for at present. Cheap to clone; all clones see a change.
+#[derive(Debug, Clone, Default)]
+pub struct AbsenceView(Arc<ArcSwap<AbsenceStatus>>);
 
 /// The rules in force and how they came to be.
 #[derive(Debug)]
@@ -94,6 +98,19 @@ impl RulesView {
 
     /// From now on this is in force.
     pub fn set(&self, status: RulesStatus) {
+        self.0.store(Arc::new(status));
+    }
+}
+
+impl AbsenceView {
+    /// What is waited for now.
+    #[must_use]
+    pub fn status(&self) -> Arc<AbsenceStatus> {
+        self.0.load_full()
+    }
+
+    /// From now on this is waited for.
+    pub fn set(&self, status: AbsenceStatus) {
         self.0.store(Arc::new(status));
     }
 }

@@ -6,13 +6,16 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
 use crate::flow::{Clock, RequestDigest};
-use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp};
+use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp, TraceRows};
 
 use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
-use super::{Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, requests, rules, templates, windows};
+use super::{
+    Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, open_traces, requests, rules, templates, watches,
+    windows,
+};
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
 /// log soon writes over itself instead of growing. What this gains was not measured by itself.
@@ -31,6 +34,8 @@ pub struct Commit {
     pub incidents: Vec<IncidentWrite>,
     /// How far the healthy clock is.
     pub healthy: Option<HealthyTime>,
+    /// Traces that may go on with the next push.
+    pub open_traces: TraceRows,
 }
 
 /// The right to write: one for each store, owned by the thread that commits.
@@ -54,7 +59,12 @@ impl Commit {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.requests.is_empty() && self.rules.is_none() && self.incidents.is_empty() && self.healthy.is_none()
+        self.changes.is_empty()
+            && self.requests.is_empty()
+            && self.rules.is_none()
+            && self.incidents.is_empty()
+            && self.healthy.is_none()
+            && self.open_traces == TraceRows::default()
     }
 }
 
@@ -197,13 +207,15 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     feed::put(connection, &changes.feed)?;
     incidents::tell(connection, &commit.incidents)?;
     windows::put(connection, &changes.windows, now)?;
+    watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
     let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
-    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len();
+    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + changes.watches.len();
     let mut rows = learned + events + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }
+    rows += open_traces::put(connection, &commit.open_traces)?;
     if let Some(healthy) = commit.healthy {
         rows += connection.prepare_cached(HEALTHY)?.execute([healthy.0.to_be_bytes()])?;
     }

@@ -27,6 +27,7 @@
 //! | `incidents`, `incident_events` | what breaks at a service at one time, and which events did | by outbreaks and ends of events |
 //! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
+//! | `watches` | a line that a rule waits for: when it was seen, how far the wait is | when one is new, absent, held or seen again; else once in a tenth of its span |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `template_groups` | a template group: what it was born with, and what is shown of it | at its birth, and when it becomes more general |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
@@ -62,6 +63,7 @@ mod incident_list;
 mod incidents;
 mod lookup;
 mod metrics;
+mod open_traces;
 mod place;
 mod pool;
 mod requests;
@@ -70,6 +72,7 @@ mod row;
 mod rules;
 mod schema;
 mod templates;
+mod watches;
 mod windows;
 
 #[cfg(test)]

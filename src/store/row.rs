@@ -190,7 +190,7 @@ pub(super) fn labels_to_json(labels: &Labels) -> String {
     serde_json::to_string(&map).expect("a map of texts is JSON")
 }
 
-fn labels_from_json(text: &str) -> Result<Labels, String> {
+pub(super) fn labels_from_json(text: &str) -> Result<Labels, String> {
     let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Labels::try_new(map.into_iter().collect()).map_err(|error| error.to_string())
 }

@@ -15,6 +15,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_evidence.sql"),
     include_str!("migrations/0006_templates.sql"),
     include_str!("migrations/0007_incidents.sql"),
+    include_str!("migrations/0008_open_traces.sql"),
+    include_str!("migrations/0009_watches.sql"),
 ];
 
 /// "kSnt", set by the first migration.

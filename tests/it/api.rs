@@ -232,6 +232,8 @@ async fn rules_are_shown_with_the_names_of_the_rule_files() {
             "match": {"pattern": "OOMKilled", "keywords": ["oom"], "exclude": [], "labels": {}, "namespaces": []},
             "continue": false,
             "count": 3,
+            "absent": null,
+            "absence": null,
             "window": "5m",
             "by": ["workload", "label:team"],
             "remediation": {"action": "none", "params": {}, "cooldown": "5m"},

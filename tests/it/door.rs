@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use http::Request;
 use http_body_util::BodyExt;
 use kube_sentinel::collect::{CollectConfig, Doors, Metrics, router};
-use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest};
-use kube_sentinel::model::{Refusal, Timestamp};
+use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest, SourceLimits, Sources};
+use kube_sentinel::model::{HealthyTime, Refusal, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
@@ -72,9 +73,11 @@ impl Bench {
         let recorder = PrometheusBuilder::new().build_recorder();
         let budget = Budget::new(config.memory.bytes());
         let readiness = Readiness::default();
+        let limits = SourceLimits { most: 10, down_after: Duration::from_secs(60), gone_after: Duration::from_secs(600) };
         let doors = Doors {
             config,
             intake: intake(Arc::clone(&seen)),
+            sources: Sources::new(limits, HealthyTime::default()),
             budget: budget.clone(),
             readiness: readiness.clone(),
             clock: Clock::manual(NOW),

@@ -18,10 +18,10 @@ fn push(client: &Client, labels: &[(&str, &str)], lines: &[&str]) {
     assert_eq!(client.push(&push_body(labels, now(), lines)), 204);
 }
 
-/// The only event with all its members.
+/// The only event, and beside it what stood around its hits.
 fn whole_event(client: &Client) -> Value {
     let id = client.the_event("include_pending=true")["id"].as_str().expect("a name").to_owned();
-    client.get(&format!("/api/errors/{id}")).json()["error"].clone()
+    client.get(&format!("/api/errors/{id}")).json()
 }
 
 /// Lines before the hit, it, and lines after it.
@@ -74,7 +74,7 @@ fn an_event_shows_the_lines_around_its_first_hit_in_api_and_feed() {
         (before.join(" "), hit.as_str(), after.join(" ")),
         ("2 3 4 5 6".to_owned(), "panic: runtime error: x", "7 8 9 10 11".to_owned())
     );
-    assert_eq!(event["evidence"]["at"], event["first_seen"]);
+    assert_eq!(event["evidence"]["at"], event["error"]["first_seen"]);
     assert!(event.get("first_evidence").is_none(), "there is one capture only");
     assert!(program.the_event("").get("evidence").is_none(), "lists are short");
     assert_eq!(program.figures().sum("kube_sentinel_group_captured_hits_total", &[]), 1.0);
@@ -267,7 +267,9 @@ fn resident(server: &Server) -> u64 {
 fn a_hundred_thousand_streams_with_long_lines_take_no_more_memory_than_tails_may() {
     let folder = tempfile::tempdir().expect("a folder");
     // Label sets of streams take memory of their own, which has its own bound.
-    let config = "collect: {label_cache_entries: 1000}\ngroup: {tails: {memory: 4MiB, max_streams: 1000000}}\n";
+    let config = "collect: {label_cache_entries: 1000}
+group: {tails: {memory: 4MiB, max_streams: 1000000}, trace: {hold: 0s}}
+";
     let server = Server::start(folder.path(), config);
     let line = "x".repeat(1 << 10);
     let long = "y".repeat(1 << 20);

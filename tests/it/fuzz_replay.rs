@@ -7,7 +7,7 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 11] = [
+const TARGETS: [(&str, Target); 12] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("label_text", fuzzing::label_text),
@@ -18,6 +18,7 @@ const TARGETS: [(&str, Target); 11] = [
     ("redact", fuzzing::redact),
     ("template", fuzzing::template),
     ("message", fuzzing::message),
+    ("trace", fuzzing::trace),
     ("detect_differential", fuzzing::detect_differential),
 ];
 

@@ -1,6 +1,8 @@
 //! Incidents in a whole program: what the API and subscribers are told of them, and what a person may do.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use kube_sentinel::app::Config;
@@ -11,6 +13,7 @@ use kube_sentinel::serve::convert;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::shell::command;
 use crate::support::{Answer, Client, Program, SOON, config_with_rules, eventually, now, push_body, rule_file, subscriber};
 
 const KEY: &str = "operator-0123456789abcdef";
@@ -185,4 +188,27 @@ fn the_second_incident_in_seven_days_is_to_be_investigated_and_says_why() {
     let recurrence = json!({"number": 2, "last_incident_id": first["id"], "last_ended_at": ended});
     assert_eq!((&second["mode"], &second["mode_reason"], &second["recurrence"]), (&json!("investigate"), &json!(why), &recurrence));
     assert_ne!(first["id"], second["id"]);
+}
+
+#[test]
+fn the_command_line_follows_incidents_beside_events_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = Program::start(hasty(folder.path()));
+    push(&program, "api-0", "boom");
+    updates(&program, from_the_beginning(), IncidentReason::EventsResolved);
+    let follow = |more: &[&str], lines: usize| -> Vec<String> {
+        let args = ["events", "--server", &program.api, "--follow", "--after", "0"];
+        let mut child = command(&[&args[..], more].concat()).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let seen = BufReader::new(child.stdout.take().expect("a pipe")).lines().take(lines).collect::<Result<_, _>>().expect("text");
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        seen
+    };
+    let told: Vec<Value> =
+        follow(&["--incidents", "--format", "json"], 5).iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let types: Vec<&Value> = told.iter().map(|update| &update["type"]).collect();
+    assert_eq!(types, ["error.detected", "incident.opened", "error.quiet", "error.resolved", "incident.resolved"]);
+    assert_eq!(told[4]["incident"], incidents(&program, "")[0], "the object that a list shows");
+    assert_eq!(told[4]["seq"], 5);
+    assert_eq!(follow(&["--incidents"], 2)[1], "       2  incident.opened P2 shop/api");
+    assert!(follow(&[], 3).iter().all(|line| line.contains("boom")), "nothing of incidents otherwise");
 }

@@ -1,5 +1,6 @@
 //! The one integration test binary: one module for each subject.
 
+mod absence;
 mod accounting;
 mod api;
 mod auth;
@@ -42,3 +43,4 @@ mod support;
 mod templates;
 mod tidy;
 mod tls;
+mod traces;

@@ -308,6 +308,35 @@ fn what_cannot_be_replayed_is_named_and_the_rest_is_replayed() {
 }
 
 #[test]
+fn times_that_jump_and_lines_of_any_bytes_and_length_are_replayed() {
+    let place = Place::new(IN_FORCE);
+    let mut bytes = log(&[(0, "panic: a")]).into_bytes();
+    for far in ["1677-09-21T00:12:44Z", "2262-04-11T23:47:16Z", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z"] {
+        bytes.extend_from_slice(format!("{far} panic: far\n").as_bytes());
+    }
+    bytes.extend((0..=255_u8).chain([b'\n']));
+    bytes.extend_from_slice(&[b'x'; 3 << 20]);
+    bytes.extend_from_slice(b" panic: behind the cut\n");
+    bytes.extend_from_slice(log(&[(1, "panic: a")]).as_bytes());
+    fs::write(place.0.path().join("log"), bytes).expect("written");
+    let done = place.run(&["@log", "--format", "json"]);
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
+    assert_eq!((&report["lines"], &report["cut_lines"]), (&json!(9), &json!(1)), "the line of all bytes has a line end in it");
+    assert_eq!(rule(&report, "panic")["replayed"]["hits"], 6);
+    let shown = place.run(&["@log"]);
+    assert!(shown.code == Some(0) && shown.out.lines().all(|line| line.len() < 500), "{}", shown.out);
+}
+
+#[test]
+fn rules_that_wait_for_lines_are_left_out_and_named() {
+    let place = Place::new("rules:\n  - {name: backup, priority: P2, match: {pattern: 'backup done'}, absent: 10m}\n");
+    let report = place.report(&log(&[(0, "backup done"), (50, "all is well")]), &[]);
+    assert_eq!((&report["left_out"], &report["new"]), (&json!(["backup"]), &json!(0)), "{report}");
+    let shown = place.run(&["@log"]);
+    assert!(shown.out.contains("left out, because they wait for lines") && shown.out.contains("sent: backup\n"), "{}", shown.out);
+}
+
+#[test]
 fn bad_rules_stores_and_flags_are_told_before_anything_is_read() {
     let place = Place::new("rules:\n  - {name: a, priority: P9, match: {pattern: '('}}\n");
     place.file("log", &log(&[(0, "panic: x")]));
@@ -343,7 +372,7 @@ fn what_did_fire_is_read_from_a_store_in_use() {
 ",
     );
     let config = format!(
-        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\n",
+        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\ngroup: {{trace: {{hold: 0s}}}}\n",
         place.0.path().join("in_force.yaml").display()
     );
     let (config, data) = (place.file("config.yaml", &config), place.0.path().join("data"));

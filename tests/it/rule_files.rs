@@ -96,7 +96,7 @@ fn the_schema_accepts_good_files_and_refuses_what_it_can_see() {
     let schema: serde_json::Value = serde_json::from_str(&rules::schema()).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let value = |file: &Path| serde_saphyr::from_str::<serde_json::Value>(&fs::read_to_string(file).expect("text"));
-    let rule_files = ["rules", "rules/packs", "tests/corpus/rules/good"].into_iter().flat_map(folder);
+    let rule_files = ["rules", "rules/packs", "examples/rules", "tests/corpus/rules/good"].into_iter().flat_map(folder);
     for file in rule_files.filter(|file| !name(file).ends_with(".test.yaml")) {
         let value = value(&file).expect("YAML");
         let errors: Vec<String> = validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path())).collect();
@@ -126,6 +126,21 @@ fn what_is_not_written_has_a_default() {
     assert_eq!((rule.file.as_str(), rule.line), ("t.yaml", 2));
     assert!(rule.selector.is_empty() && rule.exclude.is_empty() && rule.keywords.is_none() && rule.formerly.is_empty());
     assert_eq!((loaded.set.generation(), loaded.set.default_rule()), (Generation(7), None));
+}
+
+#[test]
+fn a_rule_that_waits_says_how_long_and_by_default_for_each_workload() {
+    let waits = load(&rule("absent: 26h\n    by: [rule]"));
+    let rule_of = |loaded: &Loaded| {
+        let rule = &loaded.set.rules()[0];
+        (rule.absent, rule.window, rule.by.clone())
+    };
+    let span = Duration::from_secs(26 * 3_600);
+    assert_eq!(rule_of(&waits), (Some(span), span, Vec::new()));
+    assert_eq!(rule_of(&load(&rule("absent: 10s"))).2, [CountBy::Workload]);
+    assert_eq!(rule_of(&load(&rule("window: 10s"))).0, None);
+    let digest = |lines: &str| load(&rule(lines)).set.rules()[0].digest();
+    assert_ne!(digest("absent: 10s"), digest("window: 10s"));
 }
 
 #[test]

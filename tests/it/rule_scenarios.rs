@@ -36,6 +36,12 @@ fn verdict(done: &Done) -> (Option<i32>, &str) {
 }
 
 #[test]
+fn the_examples_hold_their_tests() {
+    let done = run(&["rules", "test", "--rules", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/rules")]);
+    assert_eq!(verdict(&done), (Some(0), "2 rules, 4 samples, 4 tests, 0 failed"), "{}", done.out);
+}
+
+#[test]
 fn thresholds_windows_and_lives_are_tested_in_virtual_time() {
     let cases = [
         (

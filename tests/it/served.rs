@@ -15,7 +15,9 @@ use kube_sentinel::serve::config::ServeConfig;
 use kube_sentinel::serve::listener::Listener;
 use kube_sentinel::serve::metrics::ServeMetrics;
 use kube_sentinel::serve::tls::{Tls, install_crypto};
-use kube_sentinel::serve::{self, Handles, IncidentResolver, Reload, ReloadRequests, Reloader, RulesStatus, RulesView, Totals, TotalsView};
+use kube_sentinel::serve::{
+    self, AbsenceView, Handles, IncidentResolver, Reload, ReloadRequests, Reloader, RulesStatus, RulesView, Totals, TotalsView,
+};
 use kube_sentinel::store::{self, Commit, Metrics, StoreConfig, Writer};
 use kube_sentinel::telemetry::{Registry, TelemetryConfig};
 use tokio::task::JoinHandle;
@@ -76,6 +78,7 @@ pub(crate) async fn serve_with_store(config: ServeConfig, store_config: &StoreCo
     let handles = Handles {
         store,
         rules: rules.clone(),
+        absences: AbsenceView::default(),
         reload,
         incidents: IncidentResolver::new(|_, _| false),
         totals: TotalsView::new(|| Totals { lines: 1000, line_bytes: 200_000, hits: 7 }),
@@ -182,6 +185,7 @@ pub(crate) fn rules_status(generation: u64) -> RulesStatus {
         selector: Selector::default(),
         continues: false,
         count: 3,
+        absent: None,
         window: Duration::from_secs(300),
         by: vec![CountBy::Workload, CountBy::Label("team".to_owned())],
         remediation: Remediation { action: "none".to_owned(), params: [].into(), cooldown: Duration::from_secs(300) },

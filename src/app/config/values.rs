@@ -63,6 +63,7 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.collect(config);
     check.events(config);
     check.lifecycle(config);
+    check.absence(config);
     check.incidents(config);
     check.listeners(config);
     check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
@@ -187,6 +188,23 @@ impl Check<'_> {
                  resolved, so raise group.lifecycle.resolve_after or lower group.lifecycle.quiet_after"
             );
             self.fault("group.lifecycle.resolve_after", what);
+        }
+    }
+
+    fn absence(&mut self, config: &Config) {
+        let absence = &config.group.absence;
+        for (path, many) in [("group.absence.max_keys", absence.max_keys), ("group.absence.max_sources", absence.max_sources)] {
+            self.least(path, many, 1);
+        }
+        self.least("group.absence.down_after", absence.down_after, Span::secs(1));
+        let known = ["group.absence.down_after", "group.absence.gone_after"].iter().all(|path| !is_unread(self.unread, path));
+        if known && absence.gone_after < absence.down_after {
+            let (gone, down) = (absence.gone_after, absence.down_after);
+            let what = format!(
+                "group.absence.gone_after ({gone}) is under group.absence.down_after ({down}): a node is down before it is gone, so raise \
+                 group.absence.gone_after or lower group.absence.down_after"
+            );
+            self.fault("group.absence.gone_after", what);
         }
     }
 

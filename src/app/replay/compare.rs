@@ -1,6 +1,6 @@
 //! From what both sets of rules made of the lines to a report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{ErrorEvent, Fingerprint, Notice, RuleName, Timestamp, Workload};
 
@@ -22,6 +22,8 @@ struct Fired<'s> {
 pub(super) fn report(sides: &[Side<'_>], seen: Option<(Timestamp, Timestamp)>, read: Totals) -> Report {
     let (rules, baseline) = (&sides[0], sides.get(1));
     let events = events(rules, baseline);
+    let all_rules = sides.iter().flat_map(|side| side.book.rules().rules());
+    let waiting: BTreeSet<&str> = all_rules.filter(|rule| rule.absent.is_some()).map(|rule| rule.name.as_str()).collect();
     let count = |change| events.iter().filter(|event| event.change == Some(change)).count() as u64;
     Report {
         from: seen.map(|(first, _)| first),
@@ -32,6 +34,7 @@ pub(super) fn report(sides: &[Side<'_>], seen: Option<(Timestamp, Timestamp)>, r
         cut_lines: read.cut,
         out_of_order: read.out_of_order,
         lower_bound: false,
+        left_out: waiting.into_iter().map(str::to_owned).collect(),
         compared: baseline.is_some(),
         new: count(Change::New),
         lost: count(Change::Lost),

@@ -3,7 +3,7 @@
 //! Comes in: files, and one or two sets of rules (those that are tried, and those in force). Goes out: a [`Report`] of what each of them would
 //! have done and how they differ. Lines are received when they were written: all files are merged by time, and `virtual_time` does what the
 //! commit loop does. So windows, thresholds, deadlines, regressions and notices are those of a program that ran all the time; it did not miss
-//! a line and was not restarted.
+//! a line and was not restarted. Rules that wait for lines (`absent:`) are left out: a recording does not say who could have sent.
 //!
 //! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
 //!

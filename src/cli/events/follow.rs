@@ -20,8 +20,8 @@ use crate::cli::args::{EventFormat, EventsArgs};
 use crate::cli::output::printable;
 use crate::model::EventState;
 use crate::proto::v1::events_client::EventsClient;
-use crate::proto::v1::{ErrorEvent, EventUpdate, SubscribeRequest};
-use crate::serve::{EventJson, convert};
+use crate::proto::v1::{ErrorEvent, EventUpdate, Incident, SubscribeRequest};
+use crate::serve::{EventJson, EvidenceJson, IncidentJson, convert};
 
 /// Wait before a server that went away is tried again; doubled for each further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -126,6 +126,9 @@ impl Follower<'_> {
             if let Some(event) = &update.event {
                 write_update(&mut io::stdout().lock(), &update, event, self.args.format)?;
             }
+            if let Some(incident) = &update.incident {
+                write_incident(&mut io::stdout().lock(), &update, incident, self.args.format)?;
+            }
             // Not before it was printed: what is not printed must be told again.
             self.after = Some(update.seq);
             if !update.instance.is_empty() {
@@ -142,6 +145,7 @@ impl Follower<'_> {
             rules: args.rule.iter().cloned().collect(),
             min_priority: args.priority.map_or(0, |priority| i32::from(priority.weight())),
             include_pending: args.pending,
+            include_incidents: args.incidents,
             instance: self.instance.clone(),
             ..Default::default()
         }
@@ -202,14 +206,35 @@ fn write_update(out: &mut impl Write, update: &EventUpdate, event: &ErrorEvent, 
     out.flush()
 }
 
-/// What happened, and to the object that a list shows.
+fn write_incident(out: &mut impl Write, update: &EventUpdate, incident: &Incident, format: EventFormat) -> io::Result<()> {
+    let name = convert::type_name(update).unwrap_or_default();
+    match format {
+        EventFormat::Text => {
+            let place = format!("{}/{}", incident.namespace, incident.workload);
+            let why = if incident.mode_reason.is_empty() { String::new() } else { format!("  {}", printable(&incident.mode_reason)) };
+            writeln!(out, "{:>8}  {name} P{} {}{why}", update.seq, incident.severity, printable(&place))?;
+        }
+        EventFormat::Json => {
+            let at = update.at.as_ref().map(|at| convert::time(at).to_string());
+            let told = serde_json::json!({"seq": update.seq, "type": name, "at": at, "incident": IncidentJson::from(incident)});
+            writeln!(out, "{told}")?;
+        }
+    }
+    out.flush()
+}
+
+/// What happened, and to the object that a list shows; beside it the lines around a hit, where the change tells them.
 fn update_json(update: &EventUpdate, event: &ErrorEvent) -> Value {
-    serde_json::json!({
+    let mut value = serde_json::json!({
         "seq": update.seq,
         "type": convert::type_name(update),
         "at": update.at.as_ref().map(|at| convert::time(at).to_string()),
         "error": EventJson::from(event),
-    })
+    });
+    if let Some(evidence) = &event.evidence {
+        value["evidence"] = serde_json::json!(EvidenceJson::from(evidence));
+    }
+    value
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl Fold {
             Language::Unknown => self.take_unknown(kind),
             Language::Java => self.take_java(kind),
             Language::Python => self.take_python(kind, line),
-            Language::Go => self.take_go(kind),
+            Language::Go => self.take_go(kind, line),
             Language::Node => self.take_node(kind),
             Language::DotNet => self.take_dot_net(kind),
             Language::Rust => self.take_rust(kind, line),
@@ -149,9 +149,11 @@ impl Fold {
         true
     }
 
-    fn take_go(&mut self, kind: Kind<'_>) -> bool {
+    fn take_go(&mut self, kind: Kind<'_>, line: &[u8]) -> bool {
         match (self.part, kind) {
-            (Part::Head, Kind::Panic(_) | Kind::Note) => {}
+            (Part::Head, Kind::Note) => {}
+            // What was recovered and raised again stands indented.
+            (Part::Head, Kind::Panic(_)) if line.starts_with(b"\t") => {}
             (Part::Head, Kind::Goroutine) => self.part = Part::Frames,
             (Part::Frames, Kind::Goroutine) if self.current().any.is_empty() && self.pending.is_none() => {}
             (Part::Frames | Part::Skipped, Kind::Goroutine) => {

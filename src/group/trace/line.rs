@@ -94,6 +94,11 @@ pub(in crate::group) fn look(line: &[u8]) -> Look {
     }
 }
 
+/// True for a log line that names a type of error and does not begin with it.
+pub(in crate::group) fn names_exception(line: &[u8]) -> bool {
+    matches!(kind(line), Kind::Told(_))
+}
+
 /// A line without what ends it.
 pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     line.trim_ascii_end()

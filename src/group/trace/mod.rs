@@ -27,7 +27,7 @@ pub use config::TraceConfig;
 pub use fold::MAX_LOOSE;
 pub(super) use fold::{Fold, Limits, Step};
 pub use line::Look;
-pub(super) use line::{has_log_header, look};
+pub(super) use line::{has_log_header, look, names_exception};
 
 /// What tells the fault of a text from others, when it holds a trace: the first of its traces. At most `limit` bytes.
 ///

@@ -35,6 +35,12 @@ pub(super) struct List {
 #[derive(Debug, Serialize)]
 pub(super) struct One {
     error: Event,
+    /// Lines around the hit that was captured last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<EvidenceJson>,
+    /// The same for the first one, if there is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_evidence: Option<EvidenceJson>,
     /// Nothing is remediated in this version.
     remediations: [(); 0],
 }
@@ -77,12 +83,6 @@ pub struct Event {
     generation: u64,
     remediated: bool,
     remediated_at: Option<String>,
-    /// Lines around the hit that was captured last. Not in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<EvidenceJson>,
-    /// The same for the first one, if there is another.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_evidence: Option<EvidenceJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,10 +133,9 @@ pub(super) async fn get(
     let (mut event, mut kept) = found.await?.ok_or_else(not_found)?;
     egress.hide_event(&mut event);
     kept.first.iter_mut().chain(&mut kept.latest).for_each(|evidence| egress.hide_evidence(evidence));
-    let mut error = Event::from(&event);
-    error.evidence = kept.newest().map(EvidenceJson::from);
-    error.first_evidence = kept.latest.and(kept.first.as_ref()).map(EvidenceJson::from);
-    Ok(Json(One { error, remediations: [] }))
+    let evidence = kept.newest().map(EvidenceJson::from);
+    let first_evidence = kept.latest.and(kept.first.as_ref()).map(EvidenceJson::from);
+    Ok(Json(One { error: Event::from(&event), evidence, first_evidence, remediations: [] }))
 }
 
 impl From<&ErrorEvent> for Event {
@@ -175,8 +174,6 @@ impl From<&ErrorEvent> for Event {
             generation: event.generation.0,
             remediated: false,
             remediated_at: None,
-            evidence: None,
-            first_evidence: None,
         }
     }
 }
@@ -226,8 +223,6 @@ impl From<&v1::ErrorEvent> for Event {
             generation: event.generation,
             remediated: false,
             remediated_at: None,
-            evidence: event.evidence.as_ref().map(EvidenceJson::from),
-            first_evidence: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::serve::convert;
 
 /// A hit with the lines before and after it in its stream.
 #[derive(Debug, Serialize)]
-pub(super) struct EvidenceJson {
+pub struct EvidenceJson {
     at: String,
     before: Vec<LineJson>,
     hit: String,

@@ -4,7 +4,7 @@
 //! program keep working; what we add stands beside it. One thing is not as it was: a filter that makes no sense is refused, not left out.
 
 pub(super) mod errors;
-mod evidence;
+pub(super) mod evidence;
 pub(super) mod incidents;
 mod query;
 mod rules;

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
-use crate::model::Span;
+use crate::model::{AbsenceStatus, RuleAbsence, Span, WatchPhase, WatchState};
 use crate::rules::{CountBy, LabelTest, NamespaceTest, Pattern, Rule};
 use crate::serve::rules_view::{NoReload, Reload, RuleProblem, RulesStatus};
 
@@ -46,6 +46,10 @@ struct RuleBody {
     #[serde(rename = "continue")]
     continues: bool,
     count: u64,
+    /// Of a rule that waits for its lines: how long.
+    absent: Option<String>,
+    /// Of such a rule: what it waits for, and how far that is.
+    absence: Option<AbsenceBody>,
     window: String,
     by: Vec<String>,
     remediation: RemediationBody,
@@ -73,6 +77,34 @@ struct RemediationBody {
     cooldown: String,
 }
 
+/// What a rule waits for.
+#[derive(Debug, Serialize)]
+struct AbsenceBody {
+    /// Keys by how far the wait is.
+    waiting: u64,
+    held: u64,
+    absent: u64,
+    /// Some of them, those that are absent or held first.
+    keys: Vec<WatchBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct WatchBody {
+    tenant: String,
+    namespace: String,
+    workload: String,
+    pod: String,
+    container: String,
+    node: String,
+    labels: BTreeMap<String, String>,
+    /// `waiting`, `held` or `absent`.
+    state: &'static str,
+    /// Why nobody can say whether the line is absent; null unless `held`.
+    held_because: Option<&'static str>,
+    /// Event time of the last line; null when none was seen.
+    last_seen: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct ReloadBody {
     ok: bool,
@@ -97,9 +129,9 @@ struct TrialBody {
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Json<List> {
-    let status = api.0.handles.rules.status();
+    let (status, absences) = (api.0.handles.rules.status(), api.0.handles.absences.status());
     Json(List {
-        rules: status.set.listed().map(|(rule, enabled)| body(rule, enabled, &status)).collect(),
+        rules: status.set.listed().map(|(rule, enabled)| body(rule, enabled, &status, &absences)).collect(),
         generation: status.set.generation().0,
         loaded_at: status.loaded_at.to_string(),
         engine: status.engine,
@@ -155,7 +187,29 @@ impl From<&Reload> for ReloadBody {
     }
 }
 
-fn body(rule: &Rule, enabled: bool, status: &RulesStatus) -> RuleBody {
+fn absence(known: &RuleAbsence) -> AbsenceBody {
+    let many = |name: &str| known.phases.iter().filter(|(phase, _)| phase.as_str() == name).map(|(_, many)| many).sum();
+    let watch = |watch: &WatchState| WatchBody {
+        tenant: watch.tenant.as_str().to_owned(),
+        namespace: watch.workload.namespace.to_string(),
+        workload: watch.workload.name.to_string(),
+        pod: watch.workload.pod.to_string(),
+        container: watch.workload.container.to_string(),
+        node: watch.workload.node.to_string(),
+        labels: watch.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        state: watch.phase.as_str(),
+        held_because: match watch.phase {
+            WatchPhase::Held(because) => Some(because.as_str()),
+            WatchPhase::Waiting | WatchPhase::Absent => None,
+        },
+        last_seen: watch.seen_at.map(|at| at.to_string()),
+    };
+    AbsenceBody { waiting: many("waiting"), held: many("held"), absent: many("absent"), keys: known.shown.iter().map(watch).collect() }
+}
+
+fn body(rule: &Rule, enabled: bool, status: &RulesStatus, absences: &AbsenceStatus) -> RuleBody {
+    // A rule that waits and has not been told of a source yet waits for nothing so far.
+    let known = || absences.rules.get(&rule.name).map_or_else(|| absence(&RuleAbsence::default()), absence);
     let source = |pattern: &Pattern| pattern.source().to_owned();
     RuleBody {
         name: rule.name.as_str().to_owned(),
@@ -171,6 +225,8 @@ fn body(rule: &Rule, enabled: bool, status: &RulesStatus) -> RuleBody {
         },
         continues: rule.continues,
         count: rule.count,
+        absent: rule.absent.map(duration),
+        absence: rule.absent.filter(|_| enabled).map(|_| known()),
         window: duration(rule.window),
         by: rule.by.iter().map(count_by).collect(),
         remediation: RemediationBody {

@@ -12,6 +12,7 @@ mod model;
 mod removal;
 mod rule_changes;
 mod templates;
+mod watches;
 
 use std::path::PathBuf;
 use std::time::Duration;

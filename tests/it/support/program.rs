@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kube_sentinel::app::{App, Config};
 use kube_sentinel::flow::Clock;
+use kube_sentinel::model::Span;
 
 use super::Client;
 
@@ -20,6 +21,8 @@ pub(crate) fn config(folder: &Path) -> Config {
     let free = Some("127.0.0.1:0".parse().expect("an address"));
     (config.serve.ingest.address, config.serve.api.address) = (free, free);
     config.store.path = Some(folder.join("events.db"));
+    // Most tests push single lines that may begin a trace, and should not wait for the rest of it.
+    config.group.trace.hold = Span::secs(0);
     config
 }
 

@@ -1,0 +1,343 @@
+//! Stack traces whose next line may come with the next push.
+//!
+//! A trace that has a hit and reaches the end of what its stream has in a push is held: it is a row in the commit that answers the push, and
+//! counts when it is closed. The next push of the stream goes on with it, also one that hits nothing; it is closed when a line of that push
+//! does not belong to it, after [`TraceConfig::hold`] without another piece, or when rules change.
+//!
+//! [`OpenTraces`] is what threads that ingest look at; only [`OpenBook`], which the commit loop owns, changes it. So a push that comes before
+//! another one of its stream was committed does not see its trace: the trace is then split, and no hit is lost or counts twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::model::{Block, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
+use crate::rules::RuleSet;
+
+use super::fingerprint::{Counting, Identity, Place};
+use super::mask::MAX_TEMPLATE;
+use super::names::StateNames;
+use super::open_rows::{Known, restored, saved};
+use super::records::chosen;
+use super::redact::redact;
+use super::sight::{Sighting, Sightings};
+use super::trace::{Fold, TraceConfig};
+use super::window::{bucket_nanos, bucket_of};
+
+/// Whose lines a trace is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct OpenKey {
+    pub(super) tenant: u128,
+    pub(super) stream: StreamId,
+    /// The pod that the records of a collector's stream name, as a hash; 0 for none.
+    pub(super) who: u128,
+}
+
+/// A trace that may go on.
+#[derive(Debug, Clone)]
+pub(super) struct OpenTrace {
+    pub(super) key: OpenKey,
+    /// Row in the store, and how many pieces came to it: 0 before it is in the book.
+    pub(super) id: u64,
+    pub(super) version: u64,
+    pub(super) tenant: TenantId,
+    /// The stream, with the identity that its records tell.
+    pub(super) stream: Arc<Stream>,
+    pub(super) hits: Vec<OpenHit>,
+    pub(super) fold: Fold,
+    /// The first lines, without secrets.
+    pub(super) text: String,
+    /// Lines after them that belong to the trace if another one follows.
+    pub(super) loose: String,
+    /// When the last piece came.
+    pub(super) touched: Timestamp,
+}
+
+/// A hit on a line of such a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenHit {
+    pub(super) rule: RuleId,
+    pub(super) at: Timestamp,
+    /// Too late for windows.
+    pub(super) is_late: bool,
+    pub(super) place: Place,
+    pub(super) counting: Counting,
+    /// The line by itself, without secrets: what counts if it turns out to be in no trace.
+    pub(super) line: Arc<LoneLine>,
+}
+
+/// A line by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct LoneLine {
+    /// A trace of one line.
+    pub(super) is_trace: bool,
+    pub(super) template: String,
+    pub(super) message: String,
+}
+
+/// What one push has of a trace that was open before or is so after it.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The trace with this piece. Its version is that of the trace that it was added to.
+    pub(super) trace: OpenTrace,
+    /// The hits of this piece alone.
+    pub(super) own: Vec<OpenHit>,
+    /// No further line belongs to it.
+    pub(super) is_closed: bool,
+}
+
+/// By tenant, as a hash, and stream.
+type ByStream = HashMap<(u128, StreamId), Vec<Arc<OpenTrace>>>;
+
+/// The open traces, for threads that ingest.
+#[derive(Debug, Default)]
+pub struct OpenTraces {
+    count: AtomicUsize,
+    traces: RwLock<ByStream>,
+}
+
+/// The open traces, for who commits.
+#[derive(Debug)]
+pub struct OpenBook {
+    index: Arc<OpenTraces>,
+    cluster: String,
+    /// Those that the open traces are of.
+    rules: Arc<RuleSet>,
+    hold: std::time::Duration,
+    most: usize,
+    next_id: u64,
+    /// Rows that changed and that went: by what is absorbed, and by what is not yet.
+    ready: TraceRows,
+    changed: Vec<u64>,
+    gone: Vec<u64>,
+}
+
+/// Hash of a tenant.
+pub(super) fn tenant_hash(tenant: &TenantId) -> u128 {
+    xxh3_128(tenant.as_str().as_bytes())
+}
+
+impl OpenTraces {
+    /// The open traces of a stream.
+    pub(super) fn of(&self, tenant: u128, stream: StreamId) -> Vec<Arc<OpenTrace>> {
+        let traces = self.traces.read().unwrap_or_else(PoisonError::into_inner);
+        traces.get(&(tenant, stream)).cloned().unwrap_or_default()
+    }
+
+    /// There is none: what nearly every push finds.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// True when a stream of a block has an open trace, so that the block has effects even without a hit.
+    #[must_use]
+    pub fn touches(&self, tenant: &TenantId, block: &Block) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let tenant = tenant_hash(tenant);
+        let traces = self.traces.read().unwrap_or_else(PoisonError::into_inner);
+        block.streams().iter().any(|stream| traces.contains_key(&(tenant, stream.id())))
+    }
+
+    fn put(&self, trace: Arc<OpenTrace>) {
+        let mut traces = self.traces.write().unwrap_or_else(PoisonError::into_inner);
+        let of_stream = traces.entry((trace.key.tenant, trace.key.stream)).or_default();
+        of_stream.retain(|other| other.id != trace.id);
+        of_stream.push(trace);
+        self.count.store(traces.values().map(Vec::len).sum(), Ordering::Release);
+    }
+
+    fn remove(&self, key: OpenKey, id: u64) -> Option<Arc<OpenTrace>> {
+        let mut traces = self.traces.write().unwrap_or_else(PoisonError::into_inner);
+        let of_stream = traces.get_mut(&(key.tenant, key.stream))?;
+        let at = of_stream.iter().position(|trace| trace.id == id)?;
+        let removed = of_stream.swap_remove(at);
+        if of_stream.is_empty() {
+            traces.remove(&(key.tenant, key.stream));
+        }
+        self.count.store(traces.values().map(Vec::len).sum(), Ordering::Release);
+        Some(removed)
+    }
+
+    fn all(&self) -> Vec<Arc<OpenTrace>> {
+        self.traces.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
+    }
+}
+
+impl OpenBook {
+    /// No open traces. `index` is what threads that ingest look at.
+    #[must_use]
+    pub fn new(config: &TraceConfig, cluster: &str, rules: &Arc<RuleSet>, index: Arc<OpenTraces>) -> Self {
+        let (hold, most) = (config.hold.0, config.max_open.max(1));
+        Self {
+            index,
+            cluster: cluster.to_owned(),
+            rules: Arc::clone(rules),
+            hold,
+            most,
+            next_id: 1,
+            ready: TraceRows::default(),
+            changed: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// Takes the pieces of a batch. What is closed by it is added to its sightings. When other rules are in force by now, nothing of it stays
+    /// open.
+    pub fn take(&mut self, sightings: &mut Sightings, now: Timestamp) {
+        let in_force = sightings.rules.generation() == self.rules.generation();
+        for piece in std::mem::take(&mut sightings.pieces) {
+            let Piece { mut trace, own, is_closed } = piece;
+            let known = (trace.version > 0).then(|| self.known(trace.key, trace.id)).flatten();
+            if trace.version > 0 && known.is_none_or(|known| known.version != trace.version) {
+                // It was closed meanwhile, or another push was faster: these hits are those of lines.
+                count_lines(&trace, &own, sightings);
+                continue;
+            }
+            if trace.version == 0 {
+                // One trace of a source at a time.
+                for other in self.index.of(trace.key.tenant, trace.key.stream).iter().filter(|other| other.key == trace.key) {
+                    self.close(other, sightings);
+                }
+            }
+            if is_closed || !in_force {
+                self.close(&trace, sightings);
+                continue;
+            }
+            if trace.version == 0 {
+                trace.id = self.next_id;
+                self.next_id += 1;
+            }
+            trace.version += 1;
+            trace.touched = now;
+            self.changed.push(trace.id);
+            self.index.put(Arc::new(trace));
+        }
+    }
+
+    /// None is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Closes the traces that got no piece for as long as they may, or all of them, and adds them to sightings of their tenants.
+    pub fn close_due(&mut self, now: Timestamp, all: bool) -> Vec<Sightings> {
+        if self.index.is_empty() {
+            return Vec::new();
+        }
+        // A clock that was turned back must not keep a trace open.
+        let hold = self.hold;
+        let is_due = |trace: &OpenTrace| all || now.since(trace.touched) >= hold || trace.touched.since(now) > hold;
+        let mut open = self.index.all();
+        open.sort_by_key(|trace| (trace.touched, trace.id));
+        // Over the bound, those go that got no piece for longest.
+        let excess = open.len().saturating_sub(self.most);
+        let due = open.into_iter().enumerate().filter(|(at, trace)| *at < excess || is_due(trace)).map(|(_, trace)| trace);
+        let mut closed: Vec<Sightings> = Vec::new();
+        for trace in due {
+            if closed.last().is_none_or(|sightings| sightings.tenant != trace.tenant) {
+                closed.push(Sightings::none(&self.rules, &trace.tenant, &self.cluster));
+            }
+            let sightings = closed.last_mut().expect("one was pushed");
+            self.close(&trace, sightings);
+        }
+        closed
+    }
+
+    /// Other rules are in force from here on. To be called when all traces are closed.
+    pub fn set_rules(&mut self, rules: &Arc<RuleSet>) {
+        self.rules = Arc::clone(rules);
+    }
+
+    /// Takes what the store kept. `renamed` are rules that have another name now. Gives how many hits were of rules that are gone.
+    pub fn restore(&mut self, rows: Vec<(u64, String)>, names: &StateNames, renamed: &[(RuleName, RuleName)], now: Timestamp) -> u64 {
+        let mut lost = 0;
+        for (id, text) in rows {
+            self.next_id = self.next_id.max(id + 1);
+            let known = Known { rules: &self.rules, names, renamed, cluster: &self.cluster };
+            match restored(id, &text, &known, now, &mut lost) {
+                Some(trace) => self.index.put(Arc::new(trace)),
+                None => self.gone.push(id),
+            }
+        }
+        lost
+    }
+
+    /// What was closed is absorbed: from here on its rows may go with the next commit.
+    pub fn seal(&mut self) {
+        let (changed, gone) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone));
+        if changed.is_empty() && gone.is_empty() {
+            return;
+        }
+        let all = self.index.all();
+        let changed = all.iter().filter(|trace| changed.contains(&trace.id));
+        self.ready.put.extend(changed.filter_map(|trace| Some((trace.id, saved(trace, &self.rules)?))));
+        self.ready.gone.extend(gone);
+    }
+
+    /// What the next commit has to write.
+    pub fn take_changes(&mut self) -> TraceRows {
+        std::mem::take(&mut self.ready)
+    }
+
+    fn known(&self, key: OpenKey, id: u64) -> Option<Arc<OpenTrace>> {
+        self.index.of(key.tenant, key.stream).into_iter().find(|trace| trace.id == id)
+    }
+
+    /// Adds what a trace counts to the sightings, and takes it out of the book.
+    fn close(&mut self, trace: &OpenTrace, sightings: &mut Sightings) {
+        if self.index.remove(trace.key, trace.id).is_some() {
+            self.gone.push(trace.id);
+        }
+        let Some(identity) = trace.fold.identity(MAX_TEMPLATE) else {
+            return count_lines(trace, &trace.hits, sightings);
+        };
+        let line = LoneLine { is_trace: true, template: redact(&identity).into_owned(), message: trace.text.clone() };
+        for rule in chosen(trace.hits.iter().map(|hit| hit.rule), &sightings.rules) {
+            if let Some(first) = trace.hits.iter().find(|hit| hit.rule == rule) {
+                count(trace, first, &line, sightings);
+            }
+        }
+    }
+}
+
+fn count_lines(trace: &OpenTrace, hits: &[OpenHit], sightings: &mut Sightings) {
+    for hit in hits {
+        count(trace, hit, &hit.line, sightings);
+    }
+}
+
+fn count(trace: &OpenTrace, hit: &OpenHit, line: &LoneLine, sightings: &mut Sightings) {
+    let identity = if line.is_trace { Identity::Trace } else { Identity::Line };
+    let group = identity.group_of(line.template.as_bytes());
+    let bucket = (bucket_of(hit.at, bucket_nanos(sightings.rules.rule(hit.rule).window)), 1);
+    sightings.hits += 1;
+    sightings.late += u64::from(hit.is_late);
+    sightings.list.push(Sighting {
+        fingerprint: hit.place.fingerprint(group),
+        rule: hit.rule,
+        place: hit.place,
+        window_key: hit.counting.key(group),
+        stream: Arc::clone(&trace.stream),
+        identity,
+        group,
+        template: Arc::from(line.template.as_str()),
+        message: Arc::from(line.message.as_str()),
+        count: 1,
+        first: hit.at,
+        last: hit.at,
+        buckets: if hit.is_late { Vec::new() } else { vec![bucket] },
+        sampled: false,
+        evidence: None,
+    });
+}
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

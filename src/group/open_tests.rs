@@ -1,0 +1,290 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::group::samples::{at, rule, rules, stream};
+use crate::group::trace::corpus::{Sample, samples};
+use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
+use crate::model::{Block, Hit, Line};
+
+use super::*;
+
+/// Pushes of one tenant, one after the other, and the book that is kept of their open traces.
+struct Life {
+    config: GroupConfig,
+    rules: Arc<RuleSet>,
+    names: StateNames,
+    storm: StormGuard,
+    scratch: SightScratch,
+    open: Arc<OpenTraces>,
+    book: OpenBook,
+    rows: BTreeMap<u64, String>,
+    seen: Vec<Sighting>,
+    hits: u64,
+    clock: i64,
+}
+
+impl Life {
+    fn new(config: GroupConfig) -> Self {
+        let rules = rules(vec![rule("r", 1, 60)]);
+        let open = Arc::new(OpenTraces::default());
+        let mut config = config;
+        config.storm.max_streams = 100;
+        Self {
+            names: StateNames::resolve(&rules, BTreeMap::new(), &BTreeSet::new()),
+            storm: StormGuard::new(&config.storm),
+            scratch: SightScratch::default(),
+            book: OpenBook::new(&config.trace, "test", &rules, Arc::clone(&open)),
+            open,
+            rules,
+            config,
+            rows: BTreeMap::new(),
+            seen: Vec::new(),
+            hits: 0,
+            clock: 0,
+        }
+    }
+
+    /// A push of lines of (stream, text), which are hits where `is_hit` says so.
+    fn push(&mut self, lines: &[(u32, &str)], is_hit: impl Fn(&str) -> bool) {
+        let mut block = Block::default();
+        for name in ["api", "web"] {
+            block.add_stream(stream(&[("namespace", "shop"), ("pod", name)]));
+        }
+        let mut hits = Vec::new();
+        for (number, (stream, text)) in lines.iter().enumerate() {
+            let start = block.bytes().len() as u32;
+            block.bytes_mut().extend_from_slice(text.as_bytes());
+            block.push(Line { start, end: start + text.len() as u32, stream: *stream, at: at(self.clock) });
+            if is_hit(text) {
+                hits.push(Hit { line: number as u32, rule: RuleId(0) });
+            }
+        }
+        let tenant = TenantId::parse("t").unwrap();
+        if hits.is_empty() && !self.open.touches(&tenant, &block) {
+            return;
+        }
+        let context = SightContext {
+            config: &self.config,
+            cluster: "test",
+            storm: &self.storm,
+            names: &self.names,
+            captures: None,
+            open: Some(&self.open),
+        };
+        let mut sightings = sight(&context, &self.rules, &tenant, &block, &hits, at(self.clock), &mut self.scratch);
+        self.book.take(&mut sightings, at(self.clock));
+        self.absorb(vec![sightings]);
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        self.clock += seconds;
+        let closed = self.book.close_due(at(self.clock), false);
+        self.absorb(closed);
+    }
+
+    fn end(&mut self) {
+        let closed = self.book.close_due(at(self.clock), true);
+        self.absorb(closed);
+        assert!(self.open.is_empty() && self.rows.is_empty(), "a row of a trace that is closed");
+    }
+
+    fn absorb(&mut self, closed: Vec<Sightings>) {
+        for sightings in closed {
+            assert_eq!(sightings.list.iter().map(|s| s.count).sum::<u64>(), sightings.hits);
+            self.hits += sightings.hits;
+            self.seen.extend(sightings.list);
+        }
+        self.book.seal();
+        let changes = self.book.take_changes();
+        self.rows.extend(changes.put);
+        for id in changes.gone {
+            self.rows.remove(&id);
+        }
+    }
+
+    /// A restart, after which only the rows are left.
+    fn restart(&mut self) {
+        self.open = Arc::new(OpenTraces::default());
+        self.book = OpenBook::new(&self.config.trace, "test", &self.rules, Arc::clone(&self.open));
+        let rows = self.rows.clone().into_iter().collect();
+        assert_eq!(self.book.restore(rows, &self.names, &[], at(self.clock)), 0, "lost");
+    }
+
+    fn told(&self) -> Vec<(&str, u64)> {
+        self.seen.iter().map(|s| (&*s.template, s.count)).collect()
+    }
+}
+
+fn life() -> Life {
+    Life::new(GroupConfig::default())
+}
+
+/// Lines that a logger writes before a trace, and behind one: they are hits of no rule here.
+fn is_inside(line: &str) -> bool {
+    let outside = ["fail: ", "crit: ", "F, [", "      Connection id", "exit status", "2026-", "21-Nov", "20:00", "ERROR:", "[2026"];
+    !line.trim().is_empty() && !outside.iter().any(|start| line.starts_with(start))
+}
+
+fn lines(sample: &Sample) -> Vec<(u32, &str)> {
+    sample.lines.iter().map(|line| (0, line.as_str())).collect()
+}
+
+fn traces() -> Vec<Sample> {
+    samples().into_iter().filter(|sample| sample.identity.is_some()).collect()
+}
+
+#[test]
+fn a_trace_that_is_split_over_two_pushes_at_any_line_is_one_event_also_across_a_restart() {
+    for sample in traces() {
+        let lines = lines(&sample);
+        // The line that met a rule is the first of the trace, so that it is in the first push.
+        let hit = lines.iter().find(|(_, line)| is_inside(line)).unwrap().1;
+        let first = lines.iter().position(|(_, line)| *line == hit).unwrap();
+        for restarts in [false, true] {
+            for cut in first + 1..lines.len() {
+                let mut life = life();
+                life.push(&lines[..cut], |line| line == hit);
+                if restarts {
+                    life.restart();
+                }
+                life.push(&lines[cut..], |_| false);
+                life.end();
+                let expected = [(sample.identity.as_deref().unwrap(), 1)];
+                assert_eq!(life.told(), expected, "{} cut before {:?}", sample.name, lines[cut].1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trace_that_comes_line_by_line_and_hits_in_each_is_one_event() {
+    for sample in traces() {
+        let mut life = life();
+        for line in &sample.lines {
+            life.push(&[(0, line.as_str())], is_inside);
+            life.push(&[(1, "all is well")], |_| false);
+            if !life.rows.is_empty() {
+                life.restart();
+            }
+        }
+        life.end();
+        let with_frames: Vec<_> = life.seen.iter().filter(|s| s.identity == Identity::Trace).map(|s| (&*s.template, s.count)).collect();
+        assert_eq!(with_frames, [(sample.identity.as_deref().unwrap(), 1)], "{}", sample.name);
+    }
+}
+
+#[test]
+fn an_ordinary_line_at_the_end_of_a_push_counts_at_once() {
+    let mut life = life();
+    for line in ["dial tcp 10.0.0.1:80: connection refused", "2026-11-21 ERROR cannot write: java.io.IOException: Broken pipe"] {
+        life.push(&[(0, line)], |_| true);
+    }
+    assert_eq!((life.hits, life.open.is_empty()), (2, true));
+}
+
+#[test]
+fn what_may_become_a_trace_waits_for_its_time_and_counts_as_the_line_that_it_is() {
+    let mut life = life();
+    life.push(&[(0, "panic: out of paper 7")], |_| true);
+    assert_eq!((life.hits, life.rows.len()), (0, 1), "a row is what keeps it");
+    life.wait(2);
+    assert_eq!(life.hits, 0);
+    life.wait(1);
+    assert_eq!(life.told(), [("panic: out of paper <NUM>", 1)]);
+    assert_eq!((life.seen[0].identity, life.rows.len()), (Identity::Line, 0));
+}
+
+#[test]
+fn a_line_that_does_not_belong_to_it_closes_a_trace() {
+    let mut life = life();
+    let head = [(0, "java.lang.IllegalStateException: x"), (0, "\tat com.shop.Cart.add(Cart.java:1)")];
+    life.push(&head, |line| line.starts_with("java"));
+    life.push(&[(1, "\tat com.shop.Other.add(Other.java:1)"), (0, "2026-11-21 INFO all is well")], |_| false);
+    assert_eq!(life.told(), [("java.lang.IllegalStateException at com.shop.Cart.add", 1)]);
+    life.push(&[(0, "\tat com.shop.Late.add(Late.java:1)")], |_| false);
+    life.end();
+    assert_eq!(life.hits, 1, "and what comes then belongs to nothing");
+}
+
+#[test]
+fn a_clock_that_jumps_back_keeps_no_trace_open() {
+    let mut life = life();
+    life.push(&[(0, "panic: x")], |_| true);
+    life.clock = -1_000_000;
+    life.wait(0);
+    assert_eq!(life.hits, 1);
+}
+
+#[test]
+fn over_the_bound_the_trace_that_has_waited_longest_counts() {
+    let mut config = GroupConfig::default();
+    config.trace.max_open = 1;
+    let mut life = Life::new(config);
+    life.push(&[(0, "panic: first"), (1, "panic: second")], |_| true);
+    life.wait(0);
+    assert_eq!((life.told(), life.rows.len()), (vec![("panic: first", 1)], 1));
+}
+
+#[test]
+fn a_push_that_lost_the_race_for_a_trace_loses_no_hit() {
+    let mut one = life();
+    one.push(&[(0, "java.lang.IllegalStateException: x"), (0, "\tat com.shop.Cart.add(Cart.java:1)")], |line| line.starts_with("java"));
+    // Two threads go on with the same trace: both saw it as it was.
+    let tenant = TenantId::parse("t").unwrap();
+    let mut pieces = Vec::new();
+    for frame in ["\tat com.shop.Api.post(Api.java:1)", "\tat com.shop.Api.put(Api.java:1)"] {
+        let mut block = Block::over(frame.as_bytes().to_vec());
+        let stream = block.add_stream(stream(&[("namespace", "shop"), ("pod", "api")]));
+        block.push(Line { start: 0, end: frame.len() as u32, stream, at: at(0) });
+        let context = SightContext {
+            config: &one.config,
+            cluster: "test",
+            storm: &one.storm,
+            names: &one.names,
+            captures: None,
+            open: Some(&one.open),
+        };
+        let hits = [Hit { line: 0, rule: RuleId(0) }];
+        pieces.push(sight(&context, &one.rules, &tenant, &block, &hits, at(0), &mut one.scratch));
+    }
+    for mut sightings in pieces {
+        one.book.take(&mut sightings, at(0));
+        one.absorb(vec![sightings]);
+    }
+    one.end();
+    let told: BTreeSet<_> = one.told().into_iter().collect();
+    let expected = [("at com.shop.Api.put", 1), ("java.lang.IllegalStateException at com.shop.Cart.add < com.shop.Api.post", 1)];
+    assert_eq!(told, expected.into());
+}
+
+#[test]
+fn a_trace_without_an_end_is_bounded_and_each_of_its_parts_counts_once() {
+    let mut config = GroupConfig::default();
+    config.trace.max_lines = 1_000;
+    let mut life = Life::new(config);
+    for push in 0..30 {
+        let frames: Vec<String> = (0..100).map(|n| format!("\tat com.shop.Deep{n}.call(Deep.java:{push})")).collect();
+        life.push(&frames.iter().map(|frame| (0, frame.as_str())).collect::<Vec<_>>(), |_| true);
+        assert!(life.rows.values().all(|row| row.len() < 30 << 10), "a row grows");
+    }
+    life.end();
+    assert_eq!(life.hits, 3);
+}
+
+#[test]
+fn rows_that_cannot_be_read_or_are_of_rules_that_are_gone_are_told_and_removed() {
+    let mut life = life();
+    life.push(&[(0, "panic: x")], |_| true);
+    let mut rows: Vec<(u64, String)> = life.rows.clone().into_iter().collect();
+    rows.push((7, "{}".to_owned()));
+    let others = rules(vec![rule("other", 1, 60)]);
+    let mut book = OpenBook::new(&life.config.trace, "test", &others, Arc::default());
+    let names = StateNames::resolve(&others, BTreeMap::new(), &BTreeSet::new());
+    assert_eq!(book.restore(rows.clone(), &names, &[], at(0)), 2);
+    book.seal();
+    assert_eq!(book.take_changes().gone, [1, 7]);
+    let mut renamed = OpenBook::new(&life.config.trace, "test", &others, Arc::default());
+    rows.pop();
+    assert_eq!(renamed.restore(rows, &names, &[(RuleName::new("r"), RuleName::new("other"))], at(0)), 0);
+    assert_eq!(renamed.close_due(at(0).plus(Duration::from_secs(4)), false).len(), 1);
+}

@@ -1,0 +1,107 @@
+//! What of a batch waits for the next push of its stream, and what went on with what had waited.
+
+use std::sync::Arc;
+
+use crate::model::{Hit, Stream};
+
+use super::fingerprint::Identity;
+use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece, tenant_hash};
+use super::records::{MAX_LINES, Record};
+use super::redact::redact;
+use super::sight::Batch;
+use super::subject::{identity_of, message_of, subject_of};
+
+impl Batch<'_> {
+    /// The piece of a trace that a record of the batch is.
+    pub(super) fn piece(&mut self, record: &Record, hits: &[Hit]) -> Option<Piece> {
+        let mut stream = None;
+        let mut own = Vec::new();
+        for hit in record.hits_so_far().iter().map(|hit| &hits[*hit as usize]) {
+            let line = &self.block.lines()[hit.line as usize];
+            let slot = self.slot(hit.rule, line.stream);
+            let text = self.block.text(line);
+            self.calm(slot, text);
+            let source = self.source(slot, text);
+            let (of, place, counting) = self.told_by(source);
+            stream.get_or_insert(of);
+            let at = line.at.min(self.newest);
+            own.push(OpenHit { rule: hit.rule, place, counting, at, is_late: at < self.oldest, line: Arc::new(self.lone_line(text)) });
+        }
+        let mut trace = match &record.resumed {
+            Some(trace) => OpenTrace::clone(trace),
+            None => self.opened(record, stream?),
+        };
+        self.add_text(&mut trace, record);
+        trace.hits.extend(own.iter().cloned());
+        trace.fold = record.fold.clone();
+        let mut is_closed = !record.is_open;
+        if trace.fold.is_proven() {
+            // They will not count as lines any more.
+            let mut known = Vec::new();
+            trace.hits.retain(|hit| {
+                !known.contains(&hit.rule) && {
+                    known.push(hit.rule);
+                    true
+                }
+            });
+            for hit in &mut trace.hits {
+                hit.line = Arc::default();
+            }
+        } else {
+            is_closed |= trace.hits.len() > MAX_LINES;
+        }
+        Some(Piece { trace, own, is_closed })
+    }
+
+    fn opened(&self, record: &Record, stream: Arc<Stream>) -> OpenTrace {
+        let tenant = self.out.tenant.clone();
+        let sent = self.block.streams()[record.source.stream as usize].id();
+        OpenTrace {
+            key: OpenKey { tenant: tenant_hash(&tenant), stream: sent, who: record.source.who },
+            id: 0,
+            version: 0,
+            tenant,
+            stream,
+            hits: Vec::new(),
+            fold: record.fold.clone(),
+            text: String::new(),
+            loose: String::new(),
+            touched: self.received,
+        }
+    }
+
+    /// A line as it counts when it is in no trace.
+    fn lone_line(&mut self, text: &[u8]) -> LoneLine {
+        let config = self.context.config;
+        let subject = subject_of(text, config);
+        let mut template = String::new();
+        let identity = identity_of(&subject, config, &mut template);
+        LoneLine { is_trace: identity == Identity::Trace, template, message: message_of(&subject, config.max_message.bytes()).to_string() }
+    }
+
+    /// Adds the lines of a record to the text of its trace.
+    fn add_text(&self, trace: &mut OpenTrace, record: &Record) {
+        let most = self.context.config.max_message.bytes();
+        let loose = redact(&String::from_utf8_lossy(&record.loose_text(self.block, most))).into_owned();
+        if record.lines.is_empty() {
+            add(&mut trace.loose, &loose, most);
+            return;
+        }
+        let before = std::mem::replace(&mut trace.loose, loose);
+        if trace.text.len() < most {
+            let new = String::from_utf8_lossy(&record.text(self.block, most)).into_owned();
+            add(&mut trace.text, &before, most);
+            add(&mut trace.text, &new, usize::MAX);
+            trace.text = redact(&trace.text).into_owned();
+        }
+        trace.text.truncate(trace.text.floor_char_boundary(most));
+    }
+}
+
+fn add(text: &mut String, lines: &str, most: usize) {
+    if !text.is_empty() && !lines.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(lines);
+    text.truncate(text.floor_char_boundary(most));
+}
