@@ -42,7 +42,7 @@ const LEVELS: [&[u8]; 16] = [
     b"PANIC",
     b"VERBOSE",
 ];
-const LEVELS_IN_CAPITALS: [&[u8]; 7] = [b"LOG", b"FINE", b"FINER", b"FINEST", b"NOTE", b"CONFIG", b"FAILURE"];
+const LEVELS_IN_CAPITALS: [&[u8]; 8] = [b"LOG", b"AUDIT", b"FINE", b"FINER", b"FINEST", b"NOTE", b"CONFIG", b"FAILURE"];
 
 /// What an element is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +152,11 @@ pub(super) fn ends_with_level(signature: u64) -> bool {
     let words = between().filter(|kind| *kind == Kind::Word as u64).count();
     let last = signature & 15;
     (last == Kind::Level as u64 && words <= 1) || (last == Kind::SmallLevel as u64 && words == 0)
+}
+
+/// True when a signature ends with a level that is a word of prose, too, and does not stand right behind a time.
+pub(super) fn ends_with_prose_level(signature: u64) -> bool {
+    signature & 15 == Kind::SmallLevel as u64 && !ends_with_level(signature)
 }
 
 impl<'l> Anchors<'l> {

@@ -202,6 +202,10 @@ impl Keyer<'_> {
     /// A token of letters.
     fn word(&mut self, start: usize, end: usize, seen: u8) {
         let token = &self.text[start..end];
+        if token[0] == b'*' && token.len() > 1 && !self.only_digits && token.iter().all(|byte| *byte == b'*') {
+            // What somebody must not see, or what could not be measured.
+            return self.hole();
+        }
         if seen == HEX && token.len() >= SHORTEST_HEX {
             return self.hole();
         }
@@ -359,11 +363,19 @@ fn without_blanks(text: &[u8]) -> &[u8] {
     &text[..text.len() - text.iter().rev().take_while(|b| **b == b' ').count()]
 }
 
-/// The words of a key that may turn out to vary: where they begin and end.
-pub(super) fn words_of(key: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+/// The words of a key that may turn out to vary: where they begin and end. With `texts`, a text of several words is one where it stands in
+/// quotes behind `=`.
+pub(super) fn words_of(key: &[u8], texts: bool) -> impl Iterator<Item = (usize, usize)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         while at < key.len() {
+            if texts && at > 0 && matches!(key[at], b'"' | b'\'') && key[at - 1] == b'=' {
+                at += 1;
+                if let Some(end) = end_of_text(key, at) {
+                    let start = std::mem::replace(&mut at, end);
+                    return Some((start, end));
+                }
+            }
             let start = at;
             while at < key.len() && class(key[at]) & (BLANK | MARK) == 0 {
                 at += 1;
@@ -377,6 +389,19 @@ pub(super) fn words_of(key: &[u8]) -> impl Iterator<Item = (usize, usize)> {
         }
         None
     })
+}
+
+/// Where the quoted text of several words ends that begins at a place: before a quote that no backslash stands in front of, and that only a
+/// blank or mark follows.
+fn end_of_text(key: &[u8], at: usize) -> Option<usize> {
+    let quote = key[at - 1];
+    let ends = |end: usize| {
+        key[end] == quote
+            && key[end - 1] != b'\\'
+            && key.get(end + 1).is_none_or(|next| matches!(next, b' ' | b',' | b';' | b')' | b']' | b'}'))
+    };
+    let end = (at..key.len()).find(|end| ends(*end))?;
+    key[at..end].contains(&b' ').then_some(end)
 }
 
 #[cfg(test)]
@@ -416,6 +441,7 @@ mod tests {
             ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
             ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
             ("deadbeef bad", "<*> bad"),
+            ("Fan speeds ( 3552 **** 3375 ), key *****", "Fan speeds (<*> ), key <*>"),
             ("refused, client: 10.0.0.1, request: \"GET / HTTP/1.1\", host: \"a\"", "refused, client: <*>, request: <*>, host: <*>"),
             ("refused, client: , host: \"", "refused, client: <*>, host: <*>"),
             ("refused, reason: none, the host: up", "refused, reason: none, the host: up"),
@@ -428,7 +454,20 @@ mod tests {
     #[test]
     fn words_are_found_between_marks_and_holes() {
         let key = b"user=root at \0 (x) _a";
-        let words: Vec<&str> = words_of(key).map(|(a, b)| std::str::from_utf8(&key[a..b]).expect("ASCII")).collect();
+        let words: Vec<&str> = words_of(key, false).map(|(a, b)| std::str::from_utf8(&key[a..b]).expect("ASCII")).collect();
         assert_eq!(words, ["user", "root", "at", "x", "_a"]);
+    }
+
+    #[test]
+    fn a_quoted_text_behind_an_assignment_is_one_word() {
+        for (key, expected) in [
+            (r#"failed err="no \"x\" here" pod="a""#, vec!["failed", "err", r#"no \"x\" here"#, "pod", "a"]),
+            (r#""Probe failed" a="b c", d"#, vec!["Probe", "failed", "a", "b c", "d"]),
+            (r#"a="b c"#, vec!["a", "b", "c"]),
+            (r#"a="b"c d"e"#, vec!["a", "b", "c", "d", "e"]),
+        ] {
+            let words: Vec<&str> = words_of(key.as_bytes(), true).map(|(a, b)| &key[a..b]).collect();
+            assert_eq!(words, expected, "{key}");
+        }
     }
 }

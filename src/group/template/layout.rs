@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::header::{Anchors, LONGEST_HEADER, Step, begins_as_prose, ends_with_level, skip_blanks};
+use super::header::{Anchors, LONGEST_HEADER, Step, begins_as_prose, ends_with_level, ends_with_prose_level, skip_blanks};
 
 /// Beginnings that are told apart. Lines of further ones are taken to have no header.
 const MOST_LAYOUTS: usize = 1000;
@@ -138,7 +138,8 @@ impl Layouts {
             return;
         }
         let of = if parent == 0 { all } else { counts[&parent] };
-        let often = count.saturating_mul(100) >= of.saturating_mul(ANCHOR_PERCENT);
+        let enough = if ends_with_prose_level(signature) { STEP_PERCENT as u32 } else { ANCHOR_PERCENT };
+        let often = count.saturating_mul(100) >= of.saturating_mul(enough);
         let layout = self.by_signature.entry(signature).or_default();
         if layout.is_settled {
             return;

@@ -208,6 +208,55 @@ fn a_value_with_a_shape_shows_that_a_word_is_a_value() {
     assert_ne!(groups(&states)[0], groups(&states)[1]);
 }
 
+fn distinct(lines: &[&str]) -> usize {
+    groups(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).iter().collect::<BTreeSet<_>>().len()
+}
+
+#[test]
+fn where_marks_say_that_a_name_is_a_value_two_are_enough() {
+    for lines in [
+        [r#"probe of the pod failed kind="Liveness" n=1"#, r#"probe of the pod failed kind="Readiness" n=1"#],
+        [r#"sync of the pod failed err="no such image" n=1"#, r#"sync of the pod failed err="back off" n=1"#],
+        ["lease was taken, role=reader, n=1", "lease was taken, role=writer, n=1"],
+        ["instance has a pending task (spawning) since 5 s", "instance has a pending task (deleting) since 5 s"],
+        ["process java[17] woke up too often", "process mysqld[18] woke up too often"],
+        ["the unit cron.service entered a failed state again", "the unit ssh.socket entered a failed state again"],
+    ] {
+        assert_eq!(distinct(&lines), 1, "{lines:?}");
+    }
+    for lines in [
+        ["login failed for somebody user=root", "login failed for somebody user=guest"],
+        ["session opened for somebody by login", "session closed for somebody by login"],
+        ["VM Started at node 7 (first)", "VM Stopped at node 7 (first)"],
+        ["(root) CMD was run now", "(bob) CMD was run now"],
+    ] {
+        assert_eq!(distinct(&lines), 2, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_line_that_came_before_its_variables_were_known_is_in_their_group() {
+    let line = |node: &str, event: &str| format!("recorded an event for node=\"{node}\" event=\"{event}\"");
+    // The first shares no value with a later one.
+    let lines = [line("edge", "Ready"), line("node1", "Full"), line("node2", "Idle"), line("node3", "Gone")];
+    let mut miner = TemplateMiner::new(TemplateConfig::default());
+    assert_eq!(mine_all(&mut miner, &lines, 4), [GroupId(1); 4]);
+    assert_eq!(miner.template(GroupId(1)), "recorded an event for node=\"<*>\" event=\"<*>\"");
+}
+
+#[test]
+fn a_level_in_small_letters_is_header_only_where_nearly_all_lines_have_it() {
+    let line = |n: usize| {
+        let rest = if n.is_multiple_of(3) { "error : could not connect" } else { "close, 0 bytes sent" };
+        format!("[10.30 16:49:{:02}] client.exe - host{}:443 {rest}", n % 60, n % 7)
+    };
+    let lines: Vec<String> = (0..300).map(line).collect();
+    let mut miner = TemplateMiner::new(TemplateConfig::default());
+    let found = mine_all(&mut miner, &lines, 300);
+    assert_eq!(miner.template(found[0]), "<*> error : could not connect");
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 2);
+}
+
 #[test]
 fn words_that_vary_together_are_values_too() {
     let places = ["shop", "platform", "data", "edge", "internal", "batch", "lab"];
@@ -343,8 +392,8 @@ fn a_state_that_is_none_is_refused_with_the_reason() {
         ("", "is no saved state"),
         ("{}", "is no saved state"),
         ("{\"version\":7}", "another version"),
-        ("{\"version\":2,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
-        ("{\"version\":2,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
+        ("{\"version\":3,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
+        ("{\"version\":3,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
     ] {
         let refused = TemplateMiner::restore(TemplateConfig::default(), saved).expect_err(saved).to_string();
         assert!(refused.contains(reason), "{saved}: {refused}");
