@@ -163,7 +163,8 @@ impl<'b> VirtualTime<'b> {
         // Nobody keeps rows of them here.
         self.open.seal();
         self.open.take_changes();
-        for sightings in std::iter::once(sightings).chain(closed).filter(|sightings| !sightings.list.is_empty()) {
+        self.absorb(sightings, at);
+        for sightings in closed.into_iter().filter(|sightings| !sightings.list.is_empty()) {
             self.absorb(sightings, at);
         }
     }
