@@ -33,6 +33,7 @@ mod exchange;
 mod fingerprint;
 mod foreseen;
 mod grouper;
+mod heads;
 mod incident;
 mod lifecycle;
 mod mask;

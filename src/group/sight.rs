@@ -17,11 +17,13 @@ use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
+use super::heads::Earlier;
 use super::names::StateNames;
 use super::open::{OpenTraces, Piece, tenant_hash};
 use super::records::{Record, Records, Waiting};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::subject::{identity_of, message_of, subject_of};
+use super::tails::Tails;
 use super::window::{bucket_nanos, bucket_of};
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
@@ -53,6 +55,8 @@ pub struct SightContext<'a> {
     pub captures: Option<&'a Captures>,
     /// Traces of earlier pushes that may go on. `None`: nothing waits for a next push.
     pub open: Option<&'a OpenTraces>,
+    /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
+    pub tails: Option<&'a Tails>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -193,7 +197,8 @@ pub fn sight(
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut records = std::mem::take(&mut batch.scratch.records);
     let holds = context.open.is_some() && !context.config.trace.hold.0.is_zero();
-    let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds };
+    let earlier = context.tails.map(|tails| Earlier { tails, tenant });
+    let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds, earlier };
     records.find(block, hits, rules, context.config.trace.limits(), waiting);
     batch.hold(&mut records, hits);
     batch.scratch.captures = 0;
