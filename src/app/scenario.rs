@@ -1,7 +1,9 @@
 //! Tests of rules, run in virtual time: no clock, no sockets and no store.
 //!
 //! Each line is a push of its own, received and committed at its time; it takes the way of a pushed batch through `detect` and `group`
-//! (`virtual_time`). All come from one tenant through one door, so a test without any line for a while is one of a source that is down. Rollouts are in progress from their first moment to before their last.
+//! (`virtual_time`). Lines of a stack trace that come one by one are one event, which counts with the last of them. All come from one tenant
+//! through one door, so a test without any line for a while is one of a source that is down. Rollouts are in progress from their first moment
+//! to before their last.
 
 use std::time::Duration;
 
@@ -60,17 +62,18 @@ pub fn rehearse(book: &Rulebook, scenario: &Scenario) -> Rehearsal {
     let mut order: Vec<usize> = (0..scenario.expect.len()).collect();
     order.sort_by_key(|index| scenario.expect[*index].at);
     let mut seen: Vec<Vec<ErrorEvent>> = scenario.expect.iter().map(|_| Vec::new()).collect();
-    let mut lines = lines.into_iter().peekable();
+    let mut taken = 0;
     for index in order {
         let expectation = &scenario.expect[index];
-        while let Some((at, line)) = lines.next_if(|(at, _)| *at <= expectation.at) {
-            stage.take(at, line);
+        while lines.get(taken).is_some_and(|(at, _)| *at <= expectation.at) {
+            stage.take(&lines[taken..]);
+            taken += 1;
         }
         stage.wait_until(expectation.at);
         seen[index] = stage.events_of(expectation);
     }
-    for (at, line) in lines {
-        stage.take(at, line);
+    for first in taken..lines.len() {
+        stage.take(&lines[first..]);
     }
     if let Some(last) = scenario.transitions.iter().flatten().map(|transition| transition.at).max() {
         stage.wait_until(last);
@@ -84,6 +87,24 @@ fn times(line: &TimedLine) -> impl Iterator<Item = (Duration, &TimedLine)> {
         .take(usize::try_from(line.repeat).unwrap_or(usize::MAX))
 }
 
+/// The lines of the same stream that each come within `hold` after the one before.
+fn following<'l>(
+    at: Duration,
+    line: &TimedLine,
+    later: &'l [(Duration, &'l TimedLine)],
+    hold: Duration,
+) -> impl Iterator<Item = &'l [u8]> + Clone {
+    let (mut last, stream) = (at, line.stream.id());
+    let of_stream = move |(at, line): &'l (Duration, &'l TimedLine)| {
+        let (is_in_time, is_of_stream) = (at.saturating_sub(last) < hold, line.stream.id() == stream);
+        if is_of_stream {
+            last = *at;
+        }
+        is_in_time.then_some(is_of_stream.then_some(line.text.as_bytes()))
+    };
+    later.iter().map_while(of_stream).flatten()
+}
+
 impl<'b> Stage<'b> {
     fn new(book: &'b Rulebook, rollouts: &'b [TimedRollout]) -> Self {
         let mut time = VirtualTime::new(book, START, Room::WHOLE);
@@ -91,8 +112,10 @@ impl<'b> Stage<'b> {
         Self { book, time, scratch: Scratch::default(), hits: Vec::new(), rollouts, transitions: Vec::new() }
     }
 
-    /// A line comes.
-    fn take(&mut self, at: Duration, line: &TimedLine) {
+    /// The first of these lines comes; the others are those behind it.
+    fn take(&mut self, lines: &[(Duration, &TimedLine)]) {
+        let Some(((at, line), later)) = lines.split_first() else { return };
+        let at = *at;
         let now = START.plus(at);
         let mut block = Block::over(line.text.as_bytes().to_vec());
         let stream = block.add_stream(line.stream.clone());
@@ -102,7 +125,8 @@ impl<'b> Stage<'b> {
         if !self.rollouts.is_empty() {
             self.time.set_rollouts(self.rollouts_at(at));
         }
-        self.time.take(&block, &self.hits, now);
+        let hold = self.book.group_config().trace.hold.0;
+        self.time.take_line(&block, &self.hits, now, following(at, line, later, hold));
         self.note();
     }
 

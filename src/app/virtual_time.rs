@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::flow::Sources;
-use crate::group::{GroupConfig, Grouper, Rollouts, SightScratch};
+use crate::group::{GroupConfig, Grouper, OpenBook, OpenTraces, Rollouts, SightScratch, Sightings};
 use crate::model::{
     Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Moment, Notice,
     RuleId, SourceName, Timestamp, TransitionReason,
@@ -48,6 +48,9 @@ pub(super) struct VirtualTime<'b> {
     /// Who sent, while rules wait for lines.
     sources: Option<Sources>,
     sight_scratch: SightScratch,
+    /// Traces that lines to come go on with, and what is looked at of them.
+    open: OpenBook,
+    open_index: Arc<OpenTraces>,
     start: Timestamp,
     events: HashMap<EventRow, Followed>,
     known: HashSet<Fingerprint>,
@@ -100,9 +103,12 @@ impl<'b> VirtualTime<'b> {
             max_windows_in_memory: MOST_WINDOWS,
             ..book.group_config().clone()
         };
+        let open_index = Arc::new(OpenTraces::default());
         Self {
             book,
             room,
+            open: OpenBook::new(&config.trace, book.cluster(), book.rules(), Arc::clone(&open_index)),
+            open_index,
             grouper: Grouper::new(&config, EventRow(1)),
             sources: None,
             sight_scratch: SightScratch::default(),
@@ -138,7 +144,32 @@ impl<'b> VirtualTime<'b> {
         if hits.is_empty() {
             return;
         }
-        let mut sightings = self.book.sight(block, hits, at, &mut self.sight_scratch);
+        let sightings = self.book.sight(block, hits, at, &mut self.sight_scratch);
+        self.absorb(sightings, at);
+    }
+
+    /// The same of one line, which may be one of a stack trace whose lines come one by one. As in a running program, a trace counts when it is known
+    /// that no line goes on with it. `next` are the lines of its stream that come in time to do so: that is known at once.
+    pub(super) fn take_line<'l>(&mut self, block: &Block, hits: &[Hit], at: Timestamp, next: impl Iterator<Item = &'l [u8]> + Clone) {
+        self.wait_until(at);
+        self.hear(block, at);
+        let (tenant, open) = (self.book.tenant(), &*self.open_index);
+        if hits.is_empty() && !open.touches(tenant, block) {
+            return;
+        }
+        let mut sightings = self.book.sight_after(Some(open), block, hits, at, &mut self.sight_scratch);
+        self.open.take(&mut sightings, at);
+        let closed: Vec<Sightings> = block.streams().iter().map(|stream| self.open.foresee(tenant, stream, next.clone())).collect();
+        // Nobody keeps rows of them here.
+        self.open.seal();
+        self.open.take_changes();
+        self.absorb(sightings, at);
+        for sightings in closed.into_iter().filter(|sightings| !sightings.list.is_empty()) {
+            self.absorb(sightings, at);
+        }
+    }
+
+    fn absorb(&mut self, mut sightings: Sightings, at: Timestamp) {
         let now = Moment { clock: at, healthy: self.healthy(at) };
         let merging = self.grouper.resolve(&mut sightings);
         if !merging.is_empty() {

@@ -24,7 +24,7 @@ use super::open_rows::{Known, restored, saved};
 use super::records::chosen;
 use super::redact::redact;
 use super::sight::{Sighting, Sightings};
-use super::trace::{Fold, TraceConfig};
+use super::trace::{Fold, Limits, TraceConfig};
 use super::window::{bucket_nanos, bucket_of};
 
 /// Whose lines a trace is of.
@@ -102,11 +102,12 @@ pub struct OpenTraces {
 /// The open traces, for who commits.
 #[derive(Debug)]
 pub struct OpenBook {
-    index: Arc<OpenTraces>,
-    cluster: String,
+    pub(super) index: Arc<OpenTraces>,
+    pub(super) cluster: String,
     /// Those that the open traces are of.
-    rules: Arc<RuleSet>,
+    pub(super) rules: Arc<RuleSet>,
     hold: std::time::Duration,
+    pub(super) limits: Limits,
     most: usize,
     next_id: u64,
     /// Rows that changed and that went: by what is absorbed, and by what is not yet.
@@ -179,6 +180,7 @@ impl OpenBook {
             cluster: cluster.to_owned(),
             rules: Arc::clone(rules),
             hold,
+            limits: config.limits(),
             most,
             next_id: 1,
             ready: TraceRows::default(),
@@ -291,7 +293,7 @@ impl OpenBook {
     }
 
     /// Adds what a trace counts to the sightings, and takes it out of the book.
-    fn close(&mut self, trace: &OpenTrace, sightings: &mut Sightings) {
+    pub(super) fn close(&mut self, trace: &OpenTrace, sightings: &mut Sightings) {
         if self.index.remove(trace.key, trace.id).is_some() {
             self.gone.push(trace.id);
         }

@@ -174,6 +174,25 @@ fn a_trace_that_comes_line_by_line_and_hits_in_each_is_one_event() {
 }
 
 #[test]
+fn where_it_is_known_what_comes_a_trace_counts_with_its_last_line() {
+    let tenant = TenantId::parse("t").unwrap();
+    let of = stream(&[("namespace", "shop"), ("pod", "api")]);
+    for sample in traces() {
+        let mut life = life();
+        let lines: Vec<&str> = sample.lines.iter().map(String::as_str).chain(["2026-11-21 INFO all is well"]).collect();
+        for (number, line) in lines.iter().enumerate() {
+            life.push(&[(0, line)], is_inside);
+            let closed = life.book.foresee(&tenant, &of, lines[number + 1..].iter().map(|line| line.as_bytes()));
+            let is_last = !lines[number + 1..].iter().any(|line| is_inside(line));
+            life.absorb(vec![closed]);
+            assert!(!is_last || life.open.is_empty(), "{}: nothing goes on with it", sample.name);
+        }
+        let with_frames: Vec<_> = life.seen.iter().filter(|s| s.identity == Identity::Trace).map(|s| (&*s.template, s.count)).collect();
+        assert_eq!(with_frames, [(sample.identity.as_deref().unwrap(), 1)], "{}", sample.name);
+    }
+}
+
+#[test]
 fn an_ordinary_line_at_the_end_of_a_push_counts_at_once() {
     let mut life = life();
     for line in ["dial tcp 10.0.0.1:80: connection refused", "2026-11-21 ERROR cannot write: java.io.IOException: Broken pipe"] {

@@ -317,7 +317,7 @@ pub(super) fn subject(block: &Block, line: u32) -> Cow<'_, [u8]> {
     subject_of_text(block.text(&block.lines()[line as usize]))
 }
 
-fn subject_of_text(text: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn subject_of_text(text: &[u8]) -> Cow<'_, [u8]> {
     match message::decode(text) {
         Some(Cow::Owned(message)) => Cow::Owned(without_colours(&message).into_owned()),
         Some(Cow::Borrowed(message)) => without_colours(message),
@@ -335,11 +335,14 @@ pub fn look_at(text: &[u8]) -> (Look, bool) {
 /// Whose a line is.
 pub(super) fn source_of(block: &Block, line: u32) -> Source {
     let line = &block.lines()[line as usize];
-    let text = block.text(line);
-    let is_record = text.first() == Some(&b'{') && block.stream_of(line).workload().pod.is_empty();
+    Source { stream: line.stream, who: who_of(block.text(line), block.stream_of(line)) }
+}
+
+/// The pod that a line of a collector's stream names, as a hash; 0 for none.
+pub(super) fn who_of(text: &[u8], stream: &Stream) -> u128 {
+    let is_record = text.first() == Some(&b'{') && stream.workload().pod.is_empty();
     let who = if is_record { kubernetes_of(text) } else { None };
-    let who = who.map_or(0, |who| xxh3_128([who.namespace, who.pod, who.container, who.node].join("\0").as_bytes()));
-    Source { stream: line.stream, who }
+    who.map_or(0, |who| xxh3_128([who.namespace, who.pod, who.container, who.node].join("\0").as_bytes()))
 }
 
 #[derive(Clone, Copy)]

@@ -82,6 +82,32 @@ fn thresholds_windows_and_lives_are_tested_in_virtual_time() {
 }
 
 #[test]
+fn the_lines_of_a_trace_are_one_event_which_counts_with_the_last_of_them() {
+    let trace = "[{at: 0s, line: 'panic: boom'}, {at: 0s, line: ''}, {at: 0s, line: 'goroutine 1 [running]:'}, \
+                 {at: 1s, line: 'main.run(0x1)'}, {at: 1s, line: \"\\t/app/panic: main.go:9\"}, {at: 1s, line: 'main.main()'}, \
+                 {at: 2s, line: \"\\t/app/panic: main.go:3\"}, {at: 9s, line: 'fine'}]";
+    let cases = [
+        (
+            trace,
+            "expect: [{at: 1999ms, rule: panic, events: 0}, {at: 2s, rule: panic, state: firing, count: 1}, {at: 1m, rule: panic, count: 1}]",
+        ),
+        (
+            "[{at: 0s, line: 'panic: boom'}, {at: 1s, line: 'panic: boom'}]",
+            "expect: [{at: 0s, rule: panic, count: 1}, {at: 1s, rule: panic, count: 2}]",
+        ),
+        // What follows too late does not belong to it.
+        (
+            "[{at: 0s, line: 'panic: boom'}, {at: 3s, line: 'goroutine 1 [running]:'}, {at: 3s, line: 'main.run(0x1)'}]",
+            "expect: [{at: 0s, rule: panic, count: 1}]",
+        ),
+    ];
+    for (lines, rest) in cases {
+        let done = test(&one("trace", lines, rest));
+        assert_eq!(verdict(&done), (Some(0), "2 rules, 0 samples, 1 tests, 0 failed"), "{} {}", done.out, done.err);
+    }
+}
+
+#[test]
 fn outbreaks_rollouts_and_notices_are_tested_in_virtual_time() {
     let cases = [
         (
