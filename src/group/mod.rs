@@ -65,7 +65,7 @@ pub use grouper::{GroupCounts, Grouper, Judged};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
-pub use open::{OpenBook, OpenTraces, Piece};
+pub use open::{ClosedBy, OpenBook, OpenTraces, Piece};
 pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;
