@@ -20,7 +20,7 @@ use crate::model::{
 };
 
 use super::rulebook::Rulebook;
-use super::scan_traces::{around_trace, framed};
+use super::scan_traces::{around_trace, framed, unfinished};
 
 /// Events that a scan keeps. Hits of further fingerprints are counted as a number only.
 const MOST_EVENTS: usize = 100_000;
@@ -104,9 +104,16 @@ impl<'b> Scanner<'b> {
         let stream = Arc::new(stream_of_path(name));
         let mut input = Input { stream, layout: Layout::Plain, time: self.started, joiners: Default::default() };
         let before = self.totals;
-        while let Some(chunk) = reader.next_chunk()? {
+        let book = self.book;
+        let mut layout = None;
+        while let Some(chunk) = reader.next_chunk_but(|chunk| {
+            // A trace that goes on with the next chunk is looked at there as a whole.
+            let layout = layout.unwrap_or_else(|| Layout::of(&chunk.0[chunk.around(0)]));
+            unfinished(chunk, layout, &book.group_config().trace)
+        })? {
             if self.totals.bytes == before.bytes {
                 input.layout = Layout::of(&chunk.0[chunk.around(0)]);
+                layout = Some(input.layout);
             }
             self.totals.lines += chunk.count();
             self.block.clear();

@@ -3,13 +3,20 @@
 use std::ops::Range;
 
 use crate::collect::files::{Chunk, Layout, StdStream, parse_cri};
-use crate::group::{Look, MAX_LOOSE, look_at};
+use crate::group::{Look, MAX_LOOSE, TraceConfig, look_at, parts_of};
 
 /// Lines of the other output of a container that are stepped over.
 const MAX_ASIDE: usize = 512;
 
 /// Lines that are framed in one direction at most: as many as a trace may have by default. What is behind them is looked at by its own hits.
 const MAX_LINES: usize = 10_000;
+
+/// Bytes at the end of a chunk in which the first line of a trace is looked for that goes on with the next one. Of a longer trace the part in
+/// this chunk is one by itself.
+const MOST_KEPT_BACK: usize = 32 << 10;
+
+/// Lines at the end of a chunk that tell whether a container writes to both of its outputs at the time.
+const NEAR: usize = 64;
 
 /// The text of a framed line, and which output of a container it is of.
 pub(super) fn framed(layout: Layout, line: &[u8]) -> (&[u8], StdStream) {
@@ -44,6 +51,40 @@ pub(super) fn around_trace(chunk: Chunk<'_>, layout: Layout, line: Range<usize>,
     };
     let start = other.map_or(start.start, |other| start.start.min(farthest(&other, &before, &look_of_other).start));
     start..end
+}
+
+/// How many bytes at the end of a chunk should be looked at together with the chunk that follows: a trace may begin there that goes on, or what
+/// its logger wrote before it. No other trace is parted.
+pub(super) fn unfinished(chunk: Chunk<'_>, layout: Layout, config: &TraceConfig) -> usize {
+    let whole = chunk.0.len();
+    let floor = whole.checked_sub(MOST_KEPT_BACK).map_or(0, |at| chunk.around(at).end + 1).min(whole);
+    let before = |line: &Range<usize>| line.start.checked_sub(1).filter(|end| *end >= floor).map(|end| chunk.around(end));
+    let last = chunk.around(whole.saturating_sub(1));
+    let near = || std::iter::successors(Some(last.clone()), before).take(NEAR);
+    let of = |line: &Range<usize>| framed(layout, &chunk.0[line.clone()]);
+    let is_mixed = near().any(|line| of(&line).1 != of(&last).1);
+    // Lines of both outputs have to be parted at the same place, so all traces of both must be known.
+    let from = match is_mixed {
+        true => floor,
+        false => farthest(&last, &before, &|line: &Range<usize>| Some(look_at(of(line).0))).start.max(floor),
+    };
+    let behind = |line: &Range<usize>| (line.end + 1 < whole).then(|| chunk.around(line.end + 1));
+    let mut cut = whole;
+    let mut over = Vec::new();
+    for side in [StdStream::Out, StdStream::Err] {
+        let lines: Vec<Range<usize>> =
+            std::iter::successors((from < whole).then(|| chunk.around(from)), behind).filter(|line| of(line).1 == side).collect();
+        let texts: Vec<&[u8]> = lines.iter().map(|line| of(line).0).collect();
+        let parts = parts_of(&texts, config);
+        over.extend(parts.over.iter().map(|(first, last)| lines[*first].start..lines[*last].end));
+        // What may have begun before the floor is left as it is.
+        let open = parts.open.map(|first| lines[first].start).filter(|open| *open > floor || floor == 0);
+        cut = cut.min(open.unwrap_or(whole));
+    }
+    while let Some(trace) = over.iter().find(|trace| trace.start < cut && cut < trace.end) {
+        cut = trace.start;
+    }
+    whole - cut
 }
 
 /// The next line of the same output.

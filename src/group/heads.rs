@@ -8,7 +8,7 @@ use crate::model::{Block, StreamId, TenantId};
 
 use super::records::{MAX_HEAD, Record, beside_on, subject, subject_of_text, who_of};
 use super::tails::Tails;
-use super::trace::{Fold, Limits, Step, has_log_header};
+use super::trace::{Fold, Limits, Step, TraceConfig, has_log_header};
 
 /// Where lines of earlier pushes are found.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,26 @@ struct Begun {
     loose: Vec<usize>,
     /// What a logger may have written before a trace.
     head: Vec<usize>,
+    /// First and last line of the traces that are over.
+    over: Vec<(usize, usize)>,
+}
+
+/// Where lines of one source must not be parted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// First and last line of what may be a trace and is over.
+    pub over: Vec<(usize, usize)>,
+    /// The first line of what may be a trace, or what a logger wrote before one, that goes on behind the last line.
+    pub open: Option<usize>,
+}
+
+/// Says where lines of one source, in their order, must not be parted.
+#[must_use]
+pub fn parts_of(lines: &[&[u8]], config: &TraceConfig) -> Parts {
+    let lines: Vec<_> = lines.iter().map(|line| subject_of_text(line)).collect();
+    let Begun { trace, head, over, .. } = begun(&lines, config.limits());
+    let open = trace.and_then(|(_, lines)| lines.first().copied()).into_iter().chain(head.first().copied()).min();
+    Parts { over, open }
 }
 
 impl Earlier<'_> {
@@ -34,7 +54,7 @@ impl Earlier<'_> {
         let lines = self.lines(block.streams()[source.stream as usize].id());
         let stream = &block.streams()[source.stream as usize];
         let lines: Vec<_> = lines.iter().filter(|line| who_of(line, stream) == source.who).map(|line| subject_of_text(line)).collect();
-        let Begun { trace, mut loose, head } = begun(&lines, limits);
+        let Begun { trace, mut loose, head, .. } = begun(&lines, limits);
         let first = subject(block, from);
         if let Some((fold, mut of_trace)) = trace
             && let Some((fold, own)) = go_on(fold, record, block, from, limits)
@@ -73,6 +93,8 @@ fn begun<L: AsRef<[u8]>>(lines: &[L], limits: Limits) -> Begun {
             Step::Loose => begun.loose.push(number),
             Step::Ends => {
                 let head = if is_head(begun.head.len(), text) { std::mem::take(&mut begun.head) } else { Vec::new() };
+                let ended = begun.trace.take();
+                begun.over.extend(ended.and_then(|(_, lines)| Some((*lines.first()?, *lines.last()?))));
                 begun.trace = Fold::begin(text).map(|fold| (fold, head.into_iter().chain([number]).collect()));
                 begun.loose.clear();
             }

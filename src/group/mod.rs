@@ -62,6 +62,7 @@ pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
 pub use grouper::{GroupCounts, Grouper, Judged};
+pub use heads::{Parts, parts_of};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;

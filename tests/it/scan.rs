@@ -167,6 +167,43 @@ fn traces_of_a_file_are_one_hit_each_for_every_engine() {
 }
 
 #[test]
+fn a_trace_that_two_chunks_of_a_file_share_is_one_event_wherever_it_is_parted() {
+    const CHUNK: usize = 256 << 10;
+    let folder = Folder::new();
+    let rules = "rules:\n  - {name: cart, priority: P2, match: {pattern: 'Cart[.]java|ConnectException'}}\n";
+    let rules = folder.file("rules.yaml", rules);
+    let trace = [
+        "2026-11-20 09:00:00 ERROR order 7 failed",
+        "java.lang.IllegalStateException: no",
+        "\tat com.shop.Cart.add(Cart.java:4)",
+        "\tat com.shop.Api.post(Api.java:9)",
+        "Caused by: java.net.ConnectException: refused",
+        "\tat com.shop.Stock.reserve(Stock.java:1)",
+        "\t... 2 more",
+        "2026-11-20 09:00:01 INFO all is well",
+    ];
+    let plain = |text: &str| format!("{text}\n");
+    let of_container = |text: &str| cri(7, &format!("stderr F {text}")) + &cri(7, "stdout F 2026-11-20 09:00:00 INFO request");
+    let forms = [("plain.log", plain as fn(&str) -> String), ("0.log", of_container as fn(&str) -> String)];
+    for (name, form) in forms {
+        for cut in 0..=trace.len() {
+            let head: usize = trace[..cut].iter().map(|line| form(line).len()).sum();
+            let filler = form("2026-11-20 09:00:00 INFO all is well");
+            let count = (CHUNK - head) / filler.len() - 1;
+            // The last line before the trace fills what is left of the first chunk.
+            let left = CHUNK - head - count * filler.len() - filler.len();
+            let last = form(&format!("2026-11-20 09:00:00 INFO all is well{}", "!".repeat(left)));
+            let content = filler.repeat(count) + &last + &trace.iter().map(|line| form(line)).collect::<String>();
+            let found = events(&scan(&folder.file(name, &content), &["--rules", text(&rules)]));
+            assert_eq!(summary(&found), [("cart", 1)], "{name} {cut}");
+            let template = "java.lang.IllegalStateException <- java.net.ConnectException at com.shop.Stock.reserve < com.shop.Cart.add";
+            assert!(found[0]["template"].as_str().expect("a text").starts_with(template), "{name} {cut}: {}", found[0]["template"]);
+            assert_eq!(found[0]["message"], trace[..7].join("\n"), "{name} {cut}");
+        }
+    }
+}
+
+#[test]
 fn thresholds_count_at_the_times_of_the_file() {
     let folder = Folder::new();
     let rules = folder.file(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::scan::{LONGEST_LINE, add_outputs};
+use crate::app::scan_traces::unfinished;
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, json_time, parse_cri, plain_time};
 use crate::model::{Block, Hit, Stream, Timestamp};
 
@@ -150,7 +151,10 @@ impl Recording {
             *given = 0;
         });
         let mut framing = Framing { block, joiners, between };
-        match reader.next_chunk()? {
+        let known = *layout;
+        let trace = sides.first().map(|side| side.book.group_config().trace.clone()).unwrap_or_default();
+        let rest = |chunk: Chunk<'_>| unfinished(chunk, known.unwrap_or_else(|| Layout::of(&chunk.0[chunk.around(0)])), &trace);
+        match reader.next_chunk_but(rest)? {
             Some(chunk) => {
                 let layout = *layout.get_or_insert_with(|| Layout::of(&chunk.0[chunk.around(0)]));
                 *time = framing.chunk(chunk, layout, *time, sides);

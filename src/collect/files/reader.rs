@@ -41,6 +41,15 @@ impl<R: Read> ChunkReader<R> {
     /// # Errors
     /// When reading fails; interrupted reads are tried again.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk<'_>>> {
+        self.next_chunk_but(|_| 0)
+    }
+
+    /// The next chunk without the last lines that belong to what follows: `rest` says of a chunk how many bytes these have. They begin the next
+    /// chunk. Nothing is kept back at the end of the input, nor where nothing else would be left.
+    ///
+    /// # Errors
+    /// As [`ChunkReader::next_chunk`].
+    pub fn next_chunk_but(&mut self, rest: impl Fn(Chunk<'_>) -> usize) -> io::Result<Option<Chunk<'_>>> {
         self.buffer.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
         self.consumed += self.taken as u64;
@@ -58,13 +67,14 @@ impl<R: Read> ChunkReader<R> {
                 self.taken = self.limit;
                 return Ok(Some(Chunk(&self.buffer[..self.limit])));
             }
-            if let Some(end) = memchr::memrchr(b'\n', searched).filter(|_| self.ended || self.filled >= CHUNK) {
-                self.taken = end + 1;
-                return Ok(Some(Chunk(&self.buffer[..self.taken])));
-            }
             if self.ended {
                 self.taken = self.filled;
                 return Ok((self.filled > 0).then_some(Chunk(&self.buffer[..self.filled])));
+            }
+            if let Some(end) = memchr::memrchr(b'\n', searched).filter(|_| self.filled >= CHUNK) {
+                let rest = rest(Chunk(&self.buffer[..=end]));
+                self.taken = if rest > end { end + 1 } else { end + 1 - rest };
+                return Ok(Some(Chunk(&self.buffer[..self.taken])));
             }
             self.fill()?;
         }
@@ -165,6 +175,27 @@ mod tests {
         let expected: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
         assert!(lines == expected, "lines differ");
         assert_eq!(cut, 0);
+    }
+
+    #[test]
+    fn what_is_kept_back_begins_the_next_chunk_and_nothing_is_kept_back_for_ever() {
+        let text: String = (0..60_000).map(|n| format!("line {n}\n")).collect();
+        for rest in [7, 100, 32 << 10, usize::MAX] {
+            let mut reader = ChunkReader::new(Dribble(text.as_bytes(), 3), 1 << 20);
+            let mut read = Vec::new();
+            while let Some(chunk) = reader
+                .next_chunk_but(|chunk| {
+                    let from = chunk.0.len().saturating_sub(rest);
+                    chunk.0.len() - chunk.around(from).start
+                })
+                .expect("memory can be read")
+            {
+                assert!(chunk.0.ends_with(b"\n"));
+                read.extend_from_slice(chunk.0);
+            }
+            assert!(read == text.as_bytes(), "{rest}");
+            assert_eq!(reader.taken(), text.len() as u64);
+        }
     }
 
     #[test]
