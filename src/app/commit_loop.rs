@@ -168,7 +168,13 @@ impl CommitLoop {
                         false => settling.effects.push(effects),
                     }
                 }
-                Work::Amend(amended) => amended.into_iter().for_each(|evidence| self.grouper.amend(evidence)),
+                Work::Amend(amended) => {
+                    for evidence in amended {
+                        if !self.open.amend(&evidence) {
+                            self.grouper.amend(evidence);
+                        }
+                    }
+                }
                 // Hits that came before the new rules are committed before them.
                 Work::Rules { set, update, absent, done } => {
                     self.finish(std::mem::take(&mut settling), None).await?;
@@ -273,6 +279,7 @@ impl CommitLoop {
             self.metrics.commit(settling.effects.len(), hits, opened);
             self.metrics.grouped(self.grouper.take_counts(), self.grouper.template_groups());
             self.metrics.incidents(&commit.incidents);
+            self.metrics.open_traces(self.open.count(), self.open.take_closed());
         }
         if commit.rules.is_some() {
             // The store changed events and windows on its own.

@@ -64,8 +64,15 @@ impl Bench {
         detector.scan(&block, 0..1, &mut Scratch::default(), &mut hits);
         assert!(!hits.is_empty(), "{line}");
         let config = GroupConfig::default();
-        let context =
-            SightContext { config: &config, cluster: "", storm: &StormGuard::new(&config.storm), names, captures: None, open: None };
+        let context = SightContext {
+            config: &config,
+            cluster: "",
+            storm: &StormGuard::new(&config.storm),
+            names,
+            captures: None,
+            open: None,
+            tails: None,
+        };
         let tenant = TenantId::parse("fake").expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::detect::Scratch;
-use crate::group::{GroupCounts, Sightings, shown_name};
+use crate::group::{ClosedBy, GroupCounts, Sightings, shown_name};
 use crate::model::{AbsenceStatus, IncidentReason, IncidentWrite, Priority, SourceName, WatchPhase};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
@@ -29,6 +29,8 @@ pub(super) struct Metrics {
     folded_hits: Counter,
     captured_hits: Counter,
     short_captures: Counter,
+    open_traces: Gauge,
+    closed_traces: [Counter; ClosedBy::ALL.len()],
     template_groups: Gauge,
     merged_events: Counter,
     ungrouped: Counter,
@@ -116,6 +118,12 @@ impl Metrics {
                 "Hits of unlike lines that count in the event for the rest, because their rule and workload have as many events as they may.",
                 &[],
             ),
+            open_traces: registry.gauge("kube_sentinel_group_open_traces", "Stack traces that wait for the next push of their stream.", &[]),
+            closed_traces: ClosedBy::ALL.map(|by| {
+                let help = "Stack traces that waited for the next push of their stream and count now, by what ended that: another line, time, the \
+                            bound on their number, the end of their rules or of the process.";
+                registry.counter("kube_sentinel_group_closed_traces_total", help, &[("reason", by.as_str())])
+            }),
             template_groups: registry.gauge("kube_sentinel_group_templates", "Template groups that hits have founded.", &[]),
             merged_events: registry.counter(
                 "kube_sentinel_group_merged_events_total",
@@ -254,6 +262,12 @@ impl Metrics {
         self.folded_hits.increment(counts.folded);
         self.unwatched_keys.increment(counts.unwatched);
         self.captured_hits.increment(counts.captured);
+    }
+
+    /// So many traces are open, and so many were closed, in the order of [`ClosedBy::ALL`].
+    pub(super) fn open_traces(&self, open: usize, closed: [u64; ClosedBy::ALL.len()]) {
+        self.open_traces.set(open as f64);
+        self.closed_traces.iter().zip(closed).for_each(|(counter, more)| counter.increment(more));
     }
 
     /// So many captures did not get their later lines.

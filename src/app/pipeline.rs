@@ -158,6 +158,7 @@ impl Pipeline {
             names: &in_force.names,
             captures: Some(&self.captures),
             open: Some(&self.open),
+            tails: Some(&self.tails),
         };
         let mut sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         sightings.door = source;

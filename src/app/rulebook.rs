@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::detect::{Detector, Scratch};
 use crate::group::{
-    AbsentRule, GroupConfig, Grouper, Identity, OpenTraces, SightContext, SightScratch, Sightings, StateNames, StormGuard, identity_of,
-    sight, subject_of,
+    AbsentRule, GroupConfig, Grouper, Identity, OpenTraces, SightContext, SightScratch, Sightings, StateNames, StormGuard, Tails,
+    identity_of, sight, subject_of,
 };
 use crate::model::{
     Block, EventRow, Fingerprint, Generation, Hit, Labels, Line, RuleId, Span, Stream, TemplateGroup, TenantId, Timestamp, message,
@@ -139,20 +139,28 @@ impl Rulebook {
 
     /// Folds the hits of a block, as if it had been received at that time.
     pub(super) fn sight(&self, block: &Block, hits: &[Hit], received: Timestamp, scratch: &mut SightScratch) -> Sightings {
-        self.sight_after(None, block, hits, received, scratch)
+        self.sight_after(None, None, block, hits, received, scratch)
     }
 
-    /// The same, where traces of earlier blocks may go on.
+    /// The same, where traces of earlier blocks may go on, or begin in the last lines of their streams.
     pub(super) fn sight_after(
         &self,
         open: Option<&OpenTraces>,
+        tails: Option<&Tails>,
         block: &Block,
         hits: &[Hit],
         received: Timestamp,
         scratch: &mut SightScratch,
     ) -> Sightings {
-        let context =
-            SightContext { config: &self.group, cluster: &self.cluster, storm: &self.storm, names: &self.names, captures: None, open };
+        let context = SightContext {
+            config: &self.group,
+            cluster: &self.cluster,
+            storm: &self.storm,
+            names: &self.names,
+            captures: None,
+            open,
+            tails,
+        };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }
 

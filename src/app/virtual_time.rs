@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::flow::Sources;
-use crate::group::{GroupConfig, Grouper, OpenBook, OpenTraces, Rollouts, SightScratch, Sightings};
+use crate::group::{GroupConfig, Grouper, OpenBook, OpenTraces, Rollouts, SightScratch, Sightings, Tails};
 use crate::model::{
     Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Moment, Notice,
     RuleId, SourceName, Timestamp, TransitionReason,
@@ -51,6 +51,8 @@ pub(super) struct VirtualTime<'b> {
     /// Traces that lines to come go on with, and what is looked at of them.
     open: OpenBook,
     open_index: Arc<OpenTraces>,
+    /// The last lines of streams, for heads of traces that hit nothing.
+    tails: Tails,
     start: Timestamp,
     events: HashMap<EventRow, Followed>,
     known: HashSet<Fingerprint>,
@@ -109,6 +111,7 @@ impl<'b> VirtualTime<'b> {
             room,
             open: OpenBook::new(&config.trace, book.cluster(), book.rules(), Arc::clone(&open_index)),
             open_index,
+            tails: Tails::new(&config.tails),
             grouper: Grouper::new(&config, EventRow(1)),
             sources: None,
             sight_scratch: SightScratch::default(),
@@ -155,9 +158,11 @@ impl<'b> VirtualTime<'b> {
         self.hear(block, at);
         let (tenant, open) = (self.book.tenant(), &*self.open_index);
         if hits.is_empty() && !open.touches(tenant, block) {
+            self.tails.update(tenant, block, Vec::new());
             return;
         }
-        let mut sightings = self.book.sight_after(Some(open), block, hits, at, &mut self.sight_scratch);
+        let mut sightings = self.book.sight_after(Some(open), Some(&self.tails), block, hits, at, &mut self.sight_scratch);
+        self.tails.update(tenant, block, Vec::new());
         self.open.take(&mut sightings, at);
         let closed: Vec<Sightings> = block.streams().iter().map(|stream| self.open.foresee(tenant, stream, next.clone())).collect();
         // Nobody keeps rows of them here.

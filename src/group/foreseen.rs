@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Stream, TenantId};
 
-use super::open::{OpenBook, OpenTrace, tenant_hash};
+use super::open::{ClosedBy, OpenBook, OpenTrace, tenant_hash};
 use super::records::{subject_of_text, who_of};
 use super::sight::Sightings;
 use super::trace::{Limits, Step};
@@ -20,7 +20,7 @@ impl OpenBook {
         let open = self.index.of(tenant_hash(tenant), stream.id());
         let ended: Vec<Arc<OpenTrace>> = open.into_iter().filter(|trace| !goes_on(trace, stream, next.clone(), self.limits)).collect();
         for trace in ended {
-            self.close(&trace, &mut closed);
+            self.close(&trace, ClosedBy::Line, &mut closed);
         }
         closed
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
+use crate::model::{Block, Evidence, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
 use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Identity, Place};
@@ -54,6 +54,37 @@ pub(super) struct OpenTrace {
     pub(super) loose: String,
     /// When the last piece came.
     pub(super) touched: Timestamp,
+    /// Its first hit with the lines around it, where it was captured.
+    pub(super) evidence: Option<Arc<Evidence>>,
+}
+
+/// Why a trace was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// A line of its source came that does not belong to it, or one that is too much.
+    Line,
+    /// It got no further piece in its time.
+    Time,
+    /// Too many were open.
+    Bound,
+    /// Other rules came into force, or the process stops.
+    End,
+}
+
+impl ClosedBy {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Line, Self::Time, Self::Bound, Self::End];
+
+    /// As metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Time => "time",
+            Self::Bound => "bound",
+            Self::End => "end",
+        }
+    }
 }
 
 /// A hit on a line of such a trace.
@@ -114,6 +145,8 @@ pub struct OpenBook {
     ready: TraceRows,
     changed: Vec<u64>,
     gone: Vec<u64>,
+    /// Traces that were closed, in the order of [`ClosedBy::ALL`].
+    closed: [u64; ClosedBy::ALL.len()],
 }
 
 /// Hash of a tenant.
@@ -186,6 +219,7 @@ impl OpenBook {
             ready: TraceRows::default(),
             changed: Vec::new(),
             gone: Vec::new(),
+            closed: Default::default(),
         }
     }
 
@@ -196,6 +230,10 @@ impl OpenBook {
         for piece in std::mem::take(&mut sightings.pieces) {
             let Piece { mut trace, own, is_closed } = piece;
             let known = (trace.version > 0).then(|| self.known(trace.key, trace.id)).flatten();
+            if let Some(known) = &known {
+                // Lines that came after its hit may have been added meanwhile.
+                trace.evidence.clone_from(&known.evidence);
+            }
             if trace.version > 0 && known.is_none_or(|known| known.version != trace.version) {
                 // It was closed meanwhile, or another push was faster: these hits are those of lines.
                 count_lines(&trace, &own, sightings);
@@ -204,11 +242,11 @@ impl OpenBook {
             if trace.version == 0 {
                 // One trace of a source at a time.
                 for other in self.index.of(trace.key.tenant, trace.key.stream).iter().filter(|other| other.key == trace.key) {
-                    self.close(other, sightings);
+                    self.close(other, ClosedBy::Line, sightings);
                 }
             }
             if is_closed || !in_force {
-                self.close(&trace, sightings);
+                self.close(&trace, if in_force { ClosedBy::Line } else { ClosedBy::End }, sightings);
                 continue;
             }
             if trace.version == 0 {
@@ -235,19 +273,26 @@ impl OpenBook {
         }
         // A clock that was turned back must not keep a trace open.
         let hold = self.hold;
-        let is_due = |trace: &OpenTrace| all || now.since(trace.touched) >= hold || trace.touched.since(now) > hold;
+        let is_due = |trace: &OpenTrace| now.since(trace.touched) >= hold || trace.touched.since(now) > hold;
         let mut open = self.index.all();
         open.sort_by_key(|trace| (trace.touched, trace.id));
         // Over the bound, those go that got no piece for longest.
         let excess = open.len().saturating_sub(self.most);
-        let due = open.into_iter().enumerate().filter(|(at, trace)| *at < excess || is_due(trace)).map(|(_, trace)| trace);
+        let due = open.into_iter().enumerate().filter_map(|(at, trace)| {
+            let by = match (all, at < excess) {
+                (true, _) => Some(ClosedBy::End),
+                (false, true) => Some(ClosedBy::Bound),
+                (false, false) => is_due(&trace).then_some(ClosedBy::Time),
+            };
+            by.map(|by| (trace, by))
+        });
         let mut closed: Vec<Sightings> = Vec::new();
-        for trace in due {
+        for (trace, by) in due {
             if closed.last().is_none_or(|sightings| sightings.tenant != trace.tenant) {
                 closed.push(Sightings::none(&self.rules, &trace.tenant, &self.cluster));
             }
             let sightings = closed.last_mut().expect("one was pushed");
-            self.close(&trace, sightings);
+            self.close(&trace, by, sightings);
         }
         closed
     }
@@ -292,19 +337,45 @@ impl OpenBook {
         self.index.of(key.tenant, key.stream).into_iter().find(|trace| trace.id == id)
     }
 
+    /// Lines that came after a hit of an open trace are added to what was captured of it. False when none of them has this capture.
+    pub fn amend(&mut self, evidence: &Arc<Evidence>) -> bool {
+        let has_it = |trace: &Arc<OpenTrace>| trace.evidence.as_ref().is_some_and(|known| known.id == evidence.id);
+        let Some(trace) = self.index.all().into_iter().find(has_it) else { return false };
+        self.index.put(Arc::new(OpenTrace { evidence: Some(Arc::clone(evidence)), ..OpenTrace::clone(&trace) }));
+        true
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.index.count.load(Ordering::Acquire)
+    }
+
+    /// How many were closed since the last call, in the order of [`ClosedBy::ALL`].
+    pub fn take_closed(&mut self) -> [u64; ClosedBy::ALL.len()] {
+        std::mem::take(&mut self.closed)
+    }
+
     /// Adds what a trace counts to the sightings, and takes it out of the book.
-    pub(super) fn close(&mut self, trace: &OpenTrace, sightings: &mut Sightings) {
+    pub(super) fn close(&mut self, trace: &OpenTrace, by: ClosedBy, sightings: &mut Sightings) {
         if self.index.remove(trace.key, trace.id).is_some() {
             self.gone.push(trace.id);
+            self.closed[by as usize] += 1;
         }
-        let Some(identity) = trace.fold.identity(MAX_TEMPLATE) else {
-            return count_lines(trace, &trace.hits, sightings);
-        };
-        let line = LoneLine { is_trace: true, template: redact(&identity).into_owned(), message: trace.text.clone() };
-        for rule in chosen(trace.hits.iter().map(|hit| hit.rule), &sightings.rules) {
-            if let Some(first) = trace.hits.iter().find(|hit| hit.rule == rule) {
-                count(trace, first, &line, sightings);
+        let from = sightings.list.len();
+        match trace.fold.identity(MAX_TEMPLATE) {
+            None => count_lines(trace, &trace.hits, sightings),
+            Some(identity) => {
+                let line = LoneLine { is_trace: true, template: redact(&identity).into_owned(), message: trace.text.clone() };
+                for rule in chosen(trace.hits.iter().map(|hit| hit.rule), &sightings.rules) {
+                    if let Some(first) = trace.hits.iter().find(|hit| hit.rule == rule) {
+                        count(trace, first, &line, sightings);
+                    }
+                }
             }
+        }
+        if let Some(first) = sightings.list.get_mut(from) {
+            first.evidence.clone_from(&trace.evidence);
         }
     }
 }

@@ -104,5 +104,7 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         text: saved.text,
         loose: saved.loose,
         touched: now,
+        // Nobody waits for it, so it is not kept.
+        evidence: None,
     })
 }

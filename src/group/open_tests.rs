@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
-use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
+use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
 use crate::model::{Block, Hit, Line};
 
 use super::*;
@@ -15,6 +15,7 @@ struct Life {
     names: StateNames,
     storm: StormGuard,
     scratch: SightScratch,
+    tails: Tails,
     open: Arc<OpenTraces>,
     book: OpenBook,
     rows: BTreeMap<u64, String>,
@@ -33,6 +34,7 @@ impl Life {
             names: StateNames::resolve(&rules, BTreeMap::new(), &BTreeSet::new()),
             storm: StormGuard::new(&config.storm),
             scratch: SightScratch::default(),
+            tails: Tails::new(&config.tails),
             book: OpenBook::new(&config.trace, "test", &rules, Arc::clone(&open)),
             open,
             rules,
@@ -61,6 +63,7 @@ impl Life {
         }
         let tenant = TenantId::parse("t").unwrap();
         if hits.is_empty() && !self.open.touches(&tenant, &block) {
+            self.tails.update(&tenant, &block, Vec::new());
             return;
         }
         let context = SightContext {
@@ -70,8 +73,10 @@ impl Life {
             names: &self.names,
             captures: None,
             open: Some(&self.open),
+            tails: Some(&self.tails),
         };
         let mut sightings = sight(&context, &self.rules, &tenant, &block, &hits, at(self.clock), &mut self.scratch);
+        self.tails.update(&tenant, &block, Vec::new());
         self.book.take(&mut sightings, at(self.clock));
         self.absorb(vec![sightings]);
     }
@@ -262,6 +267,7 @@ fn a_push_that_lost_the_race_for_a_trace_loses_no_hit() {
             names: &one.names,
             captures: None,
             open: Some(&one.open),
+            tails: None,
         };
         let hits = [Hit { line: 0, rule: RuleId(0) }];
         pieces.push(sight(&context, &one.rules, &tenant, &block, &hits, at(0), &mut one.scratch));

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Hit, Stream};
+use crate::model::{Fingerprint, Hit, Stream};
 
-use super::fingerprint::Identity;
+use super::fingerprint::{Identity, Place};
 use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece, tenant_hash};
 use super::records::{MAX_LINES, Record};
 use super::redact::redact;
@@ -15,7 +15,8 @@ impl Batch<'_> {
     /// The piece of a trace that a record of the batch is.
     pub(super) fn piece(&mut self, record: &Record, hits: &[Hit]) -> Option<Piece> {
         let mut stream = None;
-        let mut own = Vec::new();
+        let mut own: Vec<OpenHit> = Vec::new();
+        let mut evidence = None;
         for hit in record.hits_so_far().iter().map(|hit| &hits[*hit as usize]) {
             let line = &self.block.lines()[hit.line as usize];
             let slot = self.slot(hit.rule, line.stream);
@@ -25,11 +26,16 @@ impl Batch<'_> {
             let (of, place, counting) = self.told_by(source);
             stream.get_or_insert(of);
             let at = line.at.min(self.newest);
-            own.push(OpenHit { rule: hit.rule, place, counting, at, is_late: at < self.oldest, line: Arc::new(self.lone_line(text)) });
+            let lone = self.lone_line(text);
+            if own.is_empty() && record.resumed.is_none() {
+                // What stands around it now may be gone from the tail when the trace is closed.
+                evidence = self.captured(slot, fingerprint_so_far(record, place, &lone), place, hit.line as usize);
+            }
+            own.push(OpenHit { rule: hit.rule, place, counting, at, is_late: at < self.oldest, line: Arc::new(lone) });
         }
         let mut trace = match &record.resumed {
             Some(trace) => OpenTrace::clone(trace),
-            None => self.opened(record, stream?),
+            None => OpenTrace { evidence, ..self.opened(record, stream?) },
         };
         self.add_text(&mut trace, record);
         trace.hits.extend(own.iter().cloned());
@@ -67,6 +73,7 @@ impl Batch<'_> {
             text: String::new(),
             loose: String::new(),
             touched: self.received,
+            evidence: None,
         }
     }
 
@@ -96,6 +103,15 @@ impl Batch<'_> {
         }
         trace.text.truncate(trace.text.floor_char_boundary(most));
     }
+}
+
+/// Of which event a trace would be if it ended here.
+fn fingerprint_so_far(record: &Record, place: Place, lone: &LoneLine) -> Fingerprint {
+    let (mut identity, mut template) = (if lone.is_trace { Identity::Trace } else { Identity::Line }, lone.template.clone());
+    if record.fold.is_proven() {
+        identity = record.identity(&mut template);
+    }
+    place.fingerprint(identity.group_of(template.as_bytes()))
 }
 
 fn add(text: &mut String, lines: &str, most: usize) {

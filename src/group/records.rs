@@ -15,6 +15,7 @@ use crate::model::{Block, Hit, RuleId, Stream, kubernetes_of, message};
 use crate::rules::RuleSet;
 
 use super::fingerprint::Identity;
+use super::heads::{Earlier, is_head};
 use super::mask::MAX_TEMPLATE;
 use super::open::{OpenTrace, OpenTraces};
 use super::redact::redact;
@@ -26,7 +27,7 @@ use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look, na
 const MAX_ASIDE: usize = 512;
 
 /// Lines that a logger may write before a trace.
-const MAX_HEAD: usize = 4;
+pub(super) const MAX_HEAD: usize = 4;
 
 /// Hits of what is not known to be a trace that wait at once.
 pub(super) const MAX_LINES: usize = 8;
@@ -49,6 +50,10 @@ pub(super) struct Record {
     pub(super) lines: Vec<u32>,
     /// Lines after them that belong to the record if others follow that do.
     loose: Vec<u32>,
+    /// The text of lines before them that came with an earlier push and hit nothing, each with its end.
+    pub(super) earlier: Vec<u8>,
+    /// How many of those are lines of the trace.
+    pub(super) earlier_lines: usize,
     /// Hits on its lines, ascending.
     hits: Vec<u32>,
     /// Those that count, which are those that it would have if it were one line: the first of the first rule that any of its lines met, and of
@@ -70,6 +75,18 @@ pub(super) struct Waiting<'o> {
     pub(super) open: Option<&'o OpenTraces>,
     pub(super) tenant: u128,
     pub(super) holds: bool,
+    /// Where heads of traces may be found that came before and hit nothing.
+    pub(super) earlier: Option<Earlier<'o>>,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy)]
+struct Lines<'l> {
+    block: &'l Block,
+    hits: &'l [Hit],
+    limits: Limits,
+    /// Where the head of the first record may be found, if its first line is the first one of its source.
+    earlier: Option<Earlier<'l>>,
 }
 
 /// The records of a batch that have hits and more than one line.
@@ -98,7 +115,10 @@ impl Records {
             let done = if self.done.is_empty() { None } else { self.done.get(&source).copied() };
             if done.is_none_or(|done| done < hit.line) && is_near_trace(block, hit.line, source) {
                 let first = self.first(block, hit.line, source, limits, done);
-                self.read(block, hits, source, None, first..=hit.line, limits);
+                // Only the first line of a source in the block may go on with what came before.
+                let is_first = (first as usize) < MAX_ASIDE && done.is_none() && beside(block, first, source, Way::Back).is_none();
+                let earlier = waiting.earlier.filter(|_| is_first);
+                self.read(Lines { block, hits, limits, earlier }, source, None, first..=hit.line);
             }
         }
         for record in &mut self.list {
@@ -126,7 +146,8 @@ impl Records {
             }
             let mut record = Record::new(source, trace.fold.clone(), Vec::new());
             record.resumed = Some(trace);
-            self.read(block, hits, source, Some(record), number as u32..=number as u32, limits);
+            let lines = Lines { block, hits, limits, earlier: None };
+            self.read(lines, source, Some(record), number as u32..=number as u32);
         }
     }
 
@@ -163,7 +184,8 @@ impl Records {
     }
 
     /// Reads lines from the first of those to look at on, which may go on with a record, until none is open behind the last of them.
-    fn read(&mut self, block: &Block, hits: &[Hit], source: Source, mut record: Option<Record>, look: RangeInclusive<u32>, limits: Limits) {
+    fn read(&mut self, mut lines: Lines<'_>, source: Source, mut record: Option<Record>, look: RangeInclusive<u32>) {
+        let Lines { block, limits, .. } = lines;
         let mut before: Vec<u32> = Vec::new();
         let mut next = Some(*look.start());
         while let Some(line) = next {
@@ -174,8 +196,7 @@ impl Records {
                 Step::Continues => record.as_mut().expect("a record took it").take(line),
                 Step::Loose => record.as_mut().expect("a record took it").loose.push(line),
                 Step::Ends => {
-                    // What a logger wrote before the bare trace: one line, or with the trace indented several.
-                    let is_head = before.len() == 1 || text.first().is_some_and(u8::is_ascii_whitespace);
+                    let is_head = is_head(before.len(), &text);
                     let ended = record.take();
                     record = Fold::begin(&text).map(|fold| {
                         let mut lines = if is_head { std::mem::take(&mut before) } else { Vec::new() };
@@ -183,7 +204,7 @@ impl Records {
                         Record::new(source, fold, lines)
                     });
                     if let Some(ended) = ended {
-                        self.keep(hits, ended);
+                        self.keep(&mut lines, ended, *look.start());
                     }
                 }
             }
@@ -203,19 +224,26 @@ impl Records {
         if let Some(mut last) = record {
             // A line with a header that names an exception is most often no trace, and should not wait.
             last.is_open = self.holds && (last.is_trace() || last.lines.len() != 1 || !names_exception(&subject(block, last.lines[0])));
-            self.keep(hits, last);
+            self.keep(&mut lines, last, *look.start());
         }
     }
 
-    fn keep(&mut self, hits: &[Hit], mut record: Record) {
-        record.is_held = record.is_open || record.resumed.is_some();
-        if !record.is_held && !record.is_trace() {
-            return;
-        }
+    /// Keeps a record that was read from this line on, if it is to be counted as one.
+    fn keep(&mut self, lines: &mut Lines<'_>, mut record: Record, from: u32) {
+        let hits = lines.hits;
         for line in &record.lines {
             let first = hits.partition_point(|hit| hit.line < *line);
             let count = hits[first..].iter().take_while(|hit| hit.line == *line).count();
             record.hits.extend(first as u32..(first + count) as u32);
+        }
+        // What counts is settled by what came now.
+        let is_settled = record.fold.is_proven() && !record.hits.is_empty() || record.hits.len() == 1;
+        if let Some(earlier) = lines.earlier.take().filter(|_| is_settled) {
+            earlier.join(&mut record, lines.block, from, lines.limits);
+        }
+        record.is_held = record.is_open || record.resumed.is_some();
+        if !record.is_held && !record.is_trace() {
+            return;
         }
         let is_too_many = record.hits.len() > MAX_LINES && !record.fold.is_proven();
         if record.resumed.is_some() || !record.hits.is_empty() && !is_too_many {
@@ -232,6 +260,8 @@ impl Record {
             fold,
             lines,
             loose: Vec::new(),
+            earlier: Vec::new(),
+            earlier_lines: 0,
             hits: Vec::new(),
             counted: Vec::new(),
             is_open: false,
@@ -242,7 +272,7 @@ impl Record {
 
     /// It has frames, and more than one line: one line is told from others as any line is.
     fn is_trace(&self) -> bool {
-        self.fold.is_proven() && self.lines.len() > 1
+        self.fold.is_proven() && self.lines.len() + self.earlier_lines > 1
     }
 
     /// The hits that it counts, as far as that is known by now.
@@ -264,7 +294,16 @@ impl Record {
 
     /// The lines up to the first that reaches so many bytes, as one text.
     pub(super) fn text(&self, block: &Block, bytes: usize) -> Vec<u8> {
-        joined(block, &self.lines, bytes)
+        let mut text = self.earlier.clone();
+        if text.len() < bytes {
+            text.append(&mut joined(block, &self.lines, bytes));
+        }
+        text
+    }
+
+    /// Lines at the end that belong to it if another one follows.
+    pub(super) fn loose(&self) -> &[u32] {
+        &self.loose
     }
 
     /// The same of the lines at the end that belong to it if another one follows.
@@ -349,6 +388,11 @@ pub(super) fn who_of(text: &[u8], stream: &Stream) -> u128 {
 enum Way {
     Back,
     On,
+}
+
+/// The next line of a source.
+pub(super) fn beside_on(block: &Block, line: u32, source: Source) -> Option<u32> {
+    beside(block, line, source, Way::On)
 }
 
 /// The next line of a source, in one direction.

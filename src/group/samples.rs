@@ -74,7 +74,15 @@ impl Bench {
 
     pub(super) fn sight_block(&mut self, block: &Block, hits: &[Hit], received: Timestamp) -> Sightings {
         let names = StateNames::resolve(&self.rules, BTreeMap::new(), &BTreeSet::new());
-        let context = SightContext { config: &self.config, cluster: "test", storm: &self.storm, names: &names, captures: None, open: None };
+        let context = SightContext {
+            config: &self.config,
+            cluster: "test",
+            storm: &self.storm,
+            names: &names,
+            captures: None,
+            open: None,
+            tails: None,
+        };
         let tenant = TenantId::parse("tenant").unwrap();
         sight(&context, &self.rules, &tenant, block, hits, received, &mut self.scratch)
     }

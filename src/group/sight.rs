@@ -17,11 +17,13 @@ use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
+use super::heads::Earlier;
 use super::names::StateNames;
 use super::open::{OpenTraces, Piece, tenant_hash};
 use super::records::{Record, Records, Waiting};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::subject::{identity_of, message_of, subject_of};
+use super::tails::Tails;
 use super::window::{bucket_nanos, bucket_of};
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
@@ -53,6 +55,8 @@ pub struct SightContext<'a> {
     pub captures: Option<&'a Captures>,
     /// Traces of earlier pushes that may go on. `None`: nothing waits for a next push.
     pub open: Option<&'a OpenTraces>,
+    /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
+    pub tails: Option<&'a Tails>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -193,10 +197,11 @@ pub fn sight(
         Batch { context, block, received, newest: received.plus(FUTURE), oldest: received.minus(context.config.late.0), scratch, out };
     let mut records = std::mem::take(&mut batch.scratch.records);
     let holds = context.open.is_some() && !context.config.trace.hold.0.is_zero();
-    let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds };
+    let earlier = context.tails.map(|tails| Earlier { tails, tenant });
+    let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds, earlier };
     records.find(block, hits, rules, context.config.trace.limits(), waiting);
-    batch.hold(&mut records, hits);
     batch.scratch.captures = 0;
+    batch.hold(&mut records, hits);
     let mut slot = None;
     for (number, hit) in hits.iter().enumerate() {
         // A line that is waited for was seen, whatever it is a part of.
@@ -457,21 +462,27 @@ impl Batch<'_> {
 
     /// Captures the first hit of a new sighting, when it is time to.
     fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
-        let Some(captures) = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH) else { return };
-        let sighting = &mut self.out.list[sighting as usize];
-        if !captures.is_due(sighting.fingerprint, sighting.place, self.received) {
-            return;
+        let Sighting { fingerprint, place, .. } = self.out.list[sighting as usize];
+        self.out.list[sighting as usize].evidence = self.captured(slot, fingerprint, place, line);
+    }
+
+    /// A hit with the lines around it, when it is time to capture it.
+    pub(super) fn captured(&mut self, slot: u32, fingerprint: Fingerprint, place: Place, line: usize) -> Option<Arc<Evidence>> {
+        let captures = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH)?;
+        if !captures.is_due(fingerprint, place, self.received) {
+            return None;
         }
         self.scratch.captures += 1;
         let block = self.block;
         let text = block.text(&block.lines()[line]);
         let is_shared = !self.scratch.slots[slot as usize].is_identified && kubernetes_of(text).is_some();
         let spot = Spot { tenant: &self.out.tenant, block, line, received: self.received, is_shared };
-        let raw = captures.capture(sighting.fingerprint, spot);
-        sighting.evidence = Some(Arc::new(raw.evidence()));
+        let raw = captures.capture(fingerprint, spot);
+        let evidence = Arc::new(raw.evidence());
         if raw.wanted() > 0 {
             self.scratch.waiting.push((block.stream_of(&block.lines()[line]).id(), raw));
         }
+        Some(evidence)
     }
 
     fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {

@@ -291,3 +291,23 @@ group: {tails: {memory: 4MiB, max_streams: 1000000}, trace: {hold: 0s}}
     let evidence = whole_event(&server)["evidence"].to_string();
     assert!(evidence.len() < 2048, "{} bytes", evidence.len());
 }
+
+#[test]
+fn a_trace_that_waits_has_the_lines_before_its_first_hit_and_those_that_come_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(folder.path());
+    config.group.trace.hold = kube_sentinel::model::Span::secs(3_600);
+    let program = Program::start(config);
+    push(&program, &POD, &["order 7 comes", "panic: boom"]);
+    assert_eq!(program.figures().sum("kube_sentinel_group_open_traces", &[]), 1.0);
+    push(&program, &POD, &["", "goroutine 1 [running]:", "main.run(0x1)", "\t/app/main.go:9 +0x11"]);
+    // The first lines after the hit have come to it when the next push is answered.
+    push(&program, &POD, &["all is well"]);
+    assert_eq!(program.figures().sum("kube_sentinel_group_open_traces", &[]), 0.0);
+    assert_eq!(program.figures().sum("kube_sentinel_group_closed_traces_total", &["reason=\"line\""]), 1.0);
+    let event = whole_event(&program);
+    assert_eq!(program.the_event("include_pending=true")["template"], "panic at main.run");
+    let (before, hit, after) = lines(&event["evidence"]);
+    assert_eq!((before, hit.as_str()), (vec!["order 7 comes".to_owned()], "panic: boom"));
+    assert_eq!(after[..3], ["", "goroutine 1 [running]:", "main.run(0x1)"]);
+}

@@ -108,6 +108,20 @@ fn the_lines_of_a_trace_are_one_event_which_counts_with_the_last_of_them() {
 }
 
 #[test]
+fn a_trace_of_which_only_the_last_line_is_a_hit_is_told_by_its_frames() {
+    let trace = |at: u32, function: &str| {
+        format!(
+            "{{at: {at}s, line: 'Traceback (most recent call last):'}}, {{at: {at}s, line: '  File \"/app/a.py\", line 1, in {function}'}}, \
+             {{at: {at}s, line: '    go()'}}, {{at: {at}s, line: 'app.GoError: panic: {at}'}}"
+        )
+    };
+    let lines = format!("[{}, {}, {}]", trace(0, "one"), trace(10, "two"), trace(20, "one"));
+    let done =
+        test(&one("trace", &lines, "expect: [{at: 1m, rule: panic, events: 1, count: 2}, {at: 1m, rule: panic, events: 1, count: 1}]"));
+    assert_eq!(verdict(&done), (Some(0), "2 rules, 0 samples, 1 tests, 0 failed"), "{} {}", done.out, done.err);
+}
+
+#[test]
 fn outbreaks_rollouts_and_notices_are_tested_in_virtual_time() {
     let cases = [
         (

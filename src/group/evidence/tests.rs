@@ -44,8 +44,15 @@ impl World {
         let (rules, tenant) = (rules(vec![rule("panic", 1, 60)]), TenantId::parse("tenant").unwrap());
         let names = StateNames::resolve(&rules, BTreeMap::new(), &BTreeSet::new());
         let storm = StormGuard::new(&self.config.storm);
-        let context =
-            SightContext { config: &self.config, cluster: "", storm: &storm, names: &names, captures: Some(&self.captures), open: None };
+        let context = SightContext {
+            config: &self.config,
+            cluster: "",
+            storm: &storm,
+            names: &names,
+            captures: Some(&self.captures),
+            open: None,
+            tails: None,
+        };
         let sightings = sight(&context, &rules, &tenant, &block, &hits, at(received), &mut self.scratch);
         let amended = self.tails.update(&tenant, &block, self.scratch.take_waiting());
         let captured = sightings.list.iter().filter_map(|sighting| sighting.evidence.as_deref().cloned()).collect();

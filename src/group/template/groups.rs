@@ -308,8 +308,7 @@ impl Groups {
     fn values_to_vary(&self, key: &[u8], (start, end): (usize, usize), place: usize, context: usize) -> Option<usize> {
         let word = &key[start..end];
         let is_quoted = is_quoted(key, (start, end));
-        if context > 2 && !self.is_careful && (is_field(key, (start, end)) || (place > 0 && context > MUCH_CONTEXT && is_identifier(word)))
-        {
+        if self.is_value(key, (start, end), place, context) {
             return Some(VALUES_OF_A_FIELD);
         }
         let dots = word.iter().filter(|b| **b == b'.').count();
@@ -355,7 +354,7 @@ impl Groups {
 
     /// True for a word that the marks around it or its joints show to be a value.
     fn is_value(&self, key: &[u8], word: (usize, usize), place: usize, context: usize) -> bool {
-        let is_name = || place > 0 && context > MUCH_CONTEXT && is_identifier(&key[word.0..word.1]);
+        let is_name = || place > 0 && context >= MUCH_CONTEXT && is_identifier(&key[word.0..word.1]);
         !self.is_careful && context > 2 && (is_field(key, word) || is_name())
     }
 
@@ -411,10 +410,14 @@ fn is_field(key: &[u8], word: (usize, usize)) -> bool {
         return start > 1 && after_next != b':';
     }
     match (before(1), next) {
+        (b' ', b',' | b';' | b')' | b']' | b'}') if before(2) == b'=' => true,
+        (b' ', b',' | b';' | 0) if before(2) == b':' => is_listed(&key[..start - 2]),
         (b'=', b',' | b';' | b')' | b']' | b'}') => true,
         (b'(', b')') | (b'[', b']') => start > 1,
         // A process and its number.
         (b' ', b'[') => after_next == HOLE,
+        // A zone and what is in it, but not what was done to it.
+        (b' ', b':') => after_next == HOLE && !key[start..end].ends_with(b"ed") && !key[start..end].ends_with(b"ing"),
         _ => false,
     }
 }
@@ -423,6 +426,12 @@ fn is_field(key: &[u8], word: (usize, usize)) -> bool {
 fn is_identifier(word: &[u8]) -> bool {
     let inner = word.strip_suffix(b".").unwrap_or(word).get(1..).unwrap_or_default();
     inner.iter().any(|byte| matches!(byte, b'_' | b'.' | b'/'))
+}
+
+/// A text ends with one of a list of names: `, name`.
+fn is_listed(text: &[u8]) -> bool {
+    let name = text.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count();
+    name > 0 && text[..text.len() - name].ends_with(b", ")
 }
 
 /// Names of states and constants are in capitals.

@@ -294,7 +294,7 @@ fn bracket(text: &[u8], at: usize) -> Option<usize> {
 /// The name of a program or logger, up to its colon.
 fn tag(text: &[u8], at: usize) -> Option<usize> {
     let first = byte(text, at);
-    if !(first.is_ascii_alphabetic() || matches!(first, b'_' | b'<' | b'/')) {
+    if !(first.is_ascii_alphabetic() || matches!(first, b'_' | b'<' | b'/' | b'%')) {
         return None;
     }
     let name = &text[at..];
@@ -346,6 +346,7 @@ mod tests {
             ("launchd[1] (com.example.agent): a", Some(" a")),
             ("c.e.Logger   : a", Some(" a")),
             ("file.go:123] a", Some(" a")),
+            ("%FACILITY-3-CHANGED: a", Some(" a")),
             ("Cannot open: a", None),
             ("a=b: c", None),
             ("10:20: c", None),

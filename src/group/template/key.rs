@@ -126,6 +126,10 @@ impl Keyer<'_> {
         if is_closing(mark) && self.lacks_a_value(mark) {
             self.out.push(HOLE);
         }
+        if mark == b'"' && !self.blank && !self.only_digits && self.out.ends_with(b"=\"") {
+            // Assigned, and empty.
+            self.out.push(HOLE);
+        }
         self.write_blank();
         self.out.push(mark);
         if mark == b':' && next == b' ' && self.is_attribute() {
@@ -216,7 +220,7 @@ impl Keyer<'_> {
             self.at = end;
             return self.hole();
         }
-        if matches!(token.len(), 3..=5) && TRUTHS.contains(&token) && matches!(without_blanks(self.out).last(), Some(b'=' | b':')) {
+        if matches!(token.len(), 3..=5) && TRUTHS.contains(&token) && self.is_answer() {
             return self.hole();
         }
         if token.len() <= 3 && SWITCHES.contains(&token) && self.is_switch(end) {
@@ -232,6 +236,15 @@ impl Keyer<'_> {
             return self.hole();
         }
         self.constant(start, end);
+    }
+
+    /// What is written last assigns or asks.
+    fn is_answer(&self) -> bool {
+        match without_blanks(self.out).last() {
+            Some(b'=' | b':') => true,
+            Some(b'?') => !self.only_digits,
+            _ => false,
+        }
     }
 
     /// Whether a word that ends here is the setting of a switch: assigned or in brackets, alone or in a list of such words.
@@ -255,6 +268,10 @@ impl Keyer<'_> {
 
     /// A token without digits that has a slash, a dot, a backslash or an `@`.
     fn varies(&self, token: &[u8], seen: u8) -> bool {
+        if token == b"/" {
+            // The root, where it is named as a value.
+            return !self.blank && matches!(self.out.last(), Some(b'"' | b'\'' | b'='));
+        }
         let count = |byte: u8| token.iter().filter(|b| **b == byte).count();
         if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || seen & DOT != 0 || count(b'/') >= 2) {
             return true;
@@ -441,6 +458,7 @@ mod tests {
             ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
             ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
             ("deadbeef bad", "<*> bad"),
+            ("in vhost '/', 5 / 7, is it secure? true", "in vhost '<*>', <*> / <*>, is it secure? <*>"),
             ("Fan speeds ( 3552 **** 3375 ), key *****", "Fan speeds (<*> ), key <*>"),
             ("refused, client: 10.0.0.1, request: \"GET / HTTP/1.1\", host: \"a\"", "refused, client: <*>, request: <*>, host: <*>"),
             ("refused, client: , host: \"", "refused, client: <*>, host: <*>"),

@@ -220,6 +220,11 @@ fn where_marks_say_that_a_name_is_a_value_two_are_enough() {
         ["lease was taken, role=reader, n=1", "lease was taken, role=writer, n=1"],
         ["instance has a pending task (spawning) since 5 s", "instance has a pending task (deleting) since 5 s"],
         ["process java[17] woke up too often", "process mysqld[18] woke up too often"],
+        ["upload failed, client: updater, state: idle", "upload failed, client: installer, state: busy"],
+        ["(unit = torus, bit = 7) was not answered", "(unit = tree, bit = 7) was not answered"],
+        ["denied packet from outside:10.0.0.1 at once", "denied packet from inside:10.0.0.1 at once"],
+        [r#"denied to the pod path="" at once"#, r#"denied to the pod path="spec" at once"#],
+        ["joined the queue of vhost '/' at once", "joined the queue of vhost 'shop' at once"],
         ["the unit cron.service entered a failed state again", "the unit ssh.socket entered a failed state again"],
     ] {
         assert_eq!(distinct(&lines), 1, "{lines:?}");
@@ -227,6 +232,8 @@ fn where_marks_say_that_a_name_is_a_value_two_are_enough() {
     for lines in [
         ["login failed for somebody user=root", "login failed for somebody user=guest"],
         ["session opened for somebody by login", "session closed for somebody by login"],
+        ["event port-plugged:17 was taken", "event port-unplugged:17 was taken"],
+        ["scavenge: starts, disposition of 7", "scavenge: completed, disposition of 7"],
         ["VM Started at node 7 (first)", "VM Stopped at node 7 (first)"],
         ["(root) CMD was run now", "(bob) CMD was run now"],
     ] {
@@ -392,8 +399,8 @@ fn a_state_that_is_none_is_refused_with_the_reason() {
         ("", "is no saved state"),
         ("{}", "is no saved state"),
         ("{\"version\":7}", "another version"),
-        ("{\"version\":3,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
-        ("{\"version\":3,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
+        ("{\"version\":4,\"layouts\":{},\"keys\":[\"a\",\"a\"],\"aliases\":[]}", "earlier group"),
+        ("{\"version\":4,\"layouts\":{},\"keys\":[\"a\"],\"aliases\":[[2,1]]}", "other groups are merged"),
     ] {
         let refused = TemplateMiner::restore(TemplateConfig::default(), saved).expect_err(saved).to_string();
         assert!(refused.contains(reason), "{saved}: {refused}");
