@@ -109,6 +109,8 @@ fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, firs
     let commits = CommitLoop {
         grouper: Grouper::new(&group, writer.next_row().expect("a healthy disk")),
         quiet: QuietClock::new(writer.healthy().expect("a healthy disk"), clock.now(), &group.lifecycle),
+        coming: Coming::default(),
+        gather: GATHER,
         writer,
         clock: clock.clone(),
         readiness: Readiness::default(),
@@ -169,3 +171,29 @@ async fn a_batch_in_flight_does_not_touch_the_events_of_a_rule_that_has_its_rule
 
 #[path = "lapse_tests.rs"]
 mod lapses;
+
+#[tokio::test]
+async fn batches_that_are_scanned_meanwhile_share_the_commit_of_the_first() {
+    let mut bench = Bench::new(&["name: a, match: {pattern: apple}"]);
+    bench.batch(1, "apple");
+    bench.batch(1, "apple");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, mut commits) = commit_loop(&folder.path().join("events.db"), &Clock::system(), &StoreConfig::default(), bench.first);
+    commits.gather = Duration::from_secs(3600);
+    let on_its_way = commits.coming.enter();
+    let (sender, receiver) = mpsc::channel(64);
+    let senders = async move {
+        for work in bench.work {
+            sender.try_send(work).expect("room for both");
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(on_its_way);
+    };
+    let (ended, ()) = tokio::join!(commits.run(receiver), senders);
+    ended.expect("a healthy disk");
+    let feed = store.feed_after(Seq(0), 100).expect("a healthy disk");
+    assert_eq!(feed.len(), 1);
+    assert_eq!(feed[0].event.head.count, 2, "the first word of the event has both hits");
+}

@@ -1,5 +1,6 @@
 //! The wiring of one batch, on one screen: scan where it was decoded, group, hand to the commit loop, wait for the disk.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -51,6 +52,34 @@ pub(super) struct Pipeline {
     pub(super) metrics: Arc<Metrics>,
     /// Scratch sets between two batches.
     pub(super) scratch: ScratchPool,
+    /// Batches that are being scanned.
+    pub(super) coming: Coming,
+}
+
+/// How many batches are being scanned: those with hits come to the commit loop soon. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coming(Arc<AtomicUsize>);
+
+/// One of them, until dropped.
+pub(super) struct OnItsWay(Coming);
+
+impl Coming {
+    /// True while there is one.
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// One more.
+    pub(super) fn enter(&self) -> OnItsWay {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OnItsWay(self.clone())
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Mutable space of one scan, reused.
@@ -77,6 +106,7 @@ impl Pipeline {
 
     async fn take(&self, batch: Batch) -> (Receipt, Block) {
         let Batch { tenant, source, received, block, digest, lease } = batch;
+        let on_its_way = self.coming.enter();
         let in_force = self.in_force.load_full();
         let mut scratch = self.scratch.pop();
         scratch.hits.clear();
@@ -135,6 +165,7 @@ impl Pipeline {
         let waiting = scratch.group.take_waiting();
         self.scratch.push(scratch);
         self.hand_on(self.tails.update(&tenant, &block, waiting));
+        drop(on_its_way);
         let (ack, receipt) = Ack::pair();
         // A closed queue drops the ack, which abandons the batch.
         self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();

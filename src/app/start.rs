@@ -27,7 +27,7 @@ use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
-use super::pipeline::{Pipeline, ScratchPool};
+use super::pipeline::{Coming, Pipeline, ScratchPool};
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -153,6 +153,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         );
     }
     let tails = Arc::new(Tails::new(&config.group.tails));
+    let coming = Coming::default();
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         sources: sources.clone(),
@@ -167,6 +168,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         scratch: ScratchPool::default(),
+        coming: coming.clone(),
     };
     let mut commits = CommitLoop {
         writer,
@@ -179,6 +181,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         more_to_remove: false,
         incidents: IncidentKeeper::new(&config.group.incidents),
         quiet: QuietClock::new(healthy, clock.now(), &config.group.lifecycle),
+        coming,
+        gather: commit_loop::GATHER,
         absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
         open: book,
     };
