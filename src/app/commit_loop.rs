@@ -221,22 +221,24 @@ impl CommitLoop {
 
     /// Counts the traces that have waited long enough for another piece, or all of them. Everything absorbed before is committed.
     async fn close_traces(&mut self, all: bool) -> Result<(), StoreError> {
-        let mut closed = self.open.close_due(self.clock.now(), all);
-        if closed.is_empty() {
-            return Ok(());
-        }
-        for sightings in &mut closed {
+        let mut settling = Settling::default();
+        for due in self.open.due(self.clock.now(), all) {
+            let mut sightings = self.open.close_due(&due);
             sightings.renamed = self.rules.names(sightings.rules.generation());
-            let merging = self.grouper.resolve(sightings);
+            let merging = self.grouper.resolve(&mut sightings);
             if !merging.is_empty() {
-                self.merge(&merging, sightings).await?;
+                self.finish(std::mem::take(&mut settling), None).await?;
+                self.merge(&merging, &sightings).await?;
             }
+            // Before the next ones are resolved: groups that merge then take along what was counted by now. The rows go with it.
+            self.absorb(&sightings).await?;
+            self.open.seal();
+            settling.closed.push(sightings);
         }
-        for sightings in &closed {
-            self.absorb(sightings).await?;
+        match settling.closed.is_empty() {
+            true => Ok(()),
+            false => self.finish(settling, None).await,
         }
-        self.open.seal();
-        self.finish(Settling { closed, ..Settling::default() }, None).await
     }
 
     async fn absorb(&mut self, sightings: &Sightings) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 use crate::detect::{DetectConfig, Detector, Scratch};
 use crate::flow::{Budget, Receipt, Sources};
-use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, sight};
+use crate::group::{GroupConfig, OpenTraces, SightContext, SightScratch, StateNames, StormGuard, sight};
 use crate::model::{Block, EventState, Generation, HealthyTime, Labels, Line, Seq, Stream, TenantId, TransitionReason};
 use crate::rules::{self, LoadOptions, RuleSource};
 use crate::serve::AbsenceView;
@@ -18,11 +18,23 @@ struct Bench {
     work: Vec<Work>,
     first: RuleUpdate,
     receipts: Vec<Receipt>,
+    /// Whose lines come.
+    tenant: &'static str,
+    /// Where traces wait.
+    open: Arc<OpenTraces>,
 }
 
 impl Bench {
     fn new(rules: &[&str]) -> Self {
-        let mut bench = Self { known: Vec::new(), sets: Vec::new(), work: Vec::new(), first: RuleUpdate::default(), receipts: Vec::new() };
+        let mut bench = Self {
+            known: Vec::new(),
+            sets: Vec::new(),
+            work: Vec::new(),
+            first: RuleUpdate::default(),
+            receipts: Vec::new(),
+            tenant: "fake",
+            open: Arc::default(),
+        };
         bench.first = bench.next(rules).1;
         bench
     }
@@ -70,10 +82,10 @@ impl Bench {
             storm: &StormGuard::new(&config.storm),
             names,
             captures: None,
-            open: None,
+            open: Some(&self.open),
             tails: None,
         };
-        let tenant = TenantId::parse("fake").expect("a tenant");
+        let tenant = TenantId::parse(self.tenant).expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();
         let scanned = Scanned { source: crate::model::SourceName::LokiPush, lines: 1, bytes: line.len() as u64 };
@@ -85,7 +97,8 @@ impl Bench {
     /// Does all the work, and gives what the feed then says.
     async fn run(self) -> Vec<FeedEntry> {
         let folder = tempfile::tempdir().expect("a folder");
-        let (store, commits) = commit_loop(&folder.path().join("events.db"), &Clock::system(), &StoreConfig::default(), self.first);
+        let (store, mut commits) = commit_loop(&folder.path().join("events.db"), &Clock::system(), &StoreConfig::default(), self.first);
+        commits.open = OpenBook::new(&GroupConfig::default().trace, "", self.sets[0].0.rules(), self.open);
         let (sender, receiver) = mpsc::channel(64);
         for work in self.work {
             sender.try_send(work).expect("room for all");
@@ -167,6 +180,22 @@ async fn a_batch_in_flight_does_not_touch_the_events_of_a_rule_that_has_its_rule
     let mut rules: Vec<_> = feed.iter().map(|entry| (&*entry.event.message, entry.event.rule.as_str())).collect();
     rules.sort_unstable();
     assert_eq!(rules, [("apple", "b"), ("pear", "a")]);
+}
+
+#[tokio::test]
+async fn traces_that_are_closed_together_are_one_event_where_their_groups_merge_meanwhile() {
+    let mut bench = Bench::new(&["name: a, match: {pattern: panic}"]);
+    for (n, name) in ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"].into_iter().enumerate() {
+        // So that they are closed one by one.
+        bench.tenant = ["one", "other"][n % 2];
+        let labels = Labels::try_new(vec![("app".into(), "api".into()), ("shard".into(), name.into())]).expect("two names");
+        bench.batch_of(1, labels, &format!("panic: the lease of {name} could not be taken after 3 tries"));
+    }
+    let feed = bench.run().await;
+    let last: std::collections::BTreeMap<_, _> = feed.iter().map(|entry| (entry.event.row, entry)).collect();
+    let live = last.values().filter(|entry| entry.event.head.state != EventState::Resolved);
+    // Two of each had come when the fifth made them merge, which is when the feed last speaks of them.
+    assert_eq!(live.map(|entry| entry.event.head.count).collect::<Vec<_>>(), [2, 2], "one event of each tenant");
 }
 
 #[path = "lapse_tests.rs"]

@@ -97,7 +97,8 @@ impl Place {
             assert_eq!(kept.restore(rows, &self.names, &[], Timestamp(0)), 0, "a row that cannot be read");
         }
         take(&mut kept, self.push(second, Some(&open)));
-        for sightings in kept.close_due(Timestamp(0), true) {
+        for due in kept.due(Timestamp(0), true) {
+            let sightings = kept.close_due(&due);
             take(&mut kept, sightings);
         }
         assert!(open.is_empty(), "a trace stays open");

@@ -66,7 +66,7 @@ pub use heads::{Parts, parts_of};
 pub use incident::{Incidents, Refused, event_turns};
 pub use mask::{MAX_TEMPLATE, mask};
 pub use names::StateNames;
-pub use open::{ClosedBy, OpenBook, OpenTraces, Piece};
+pub use open::{ClosedBy, Due, OpenBook, OpenTraces, Piece};
 pub use records::look_at;
 pub use redact::redact;
 pub use rollouts::Rollouts;

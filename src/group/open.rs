@@ -7,7 +7,7 @@
 //! [`OpenTraces`] is what threads that ingest look at; only [`OpenBook`], which the commit loop owns, changes it. So a push that comes before
 //! another one of its stream was committed does not see its trace: the trace is then split, and no hit is lost or counts twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -148,10 +148,17 @@ pub struct OpenBook {
     next_id: u64,
     /// Rows that changed and that went: by what is absorbed, and by what is not yet.
     ready: TraceRows,
-    changed: Vec<u64>,
+    changed: BTreeMap<u64, String>,
     gone: Vec<u64>,
     /// Traces that were closed, in the order of [`ClosedBy::ALL`].
     closed: [u64; ClosedBy::ALL.len()],
+}
+
+/// Traces of one tenant that are to be closed, and why.
+#[derive(Debug)]
+pub struct Due {
+    tenant: TenantId,
+    traces: Vec<(Arc<OpenTrace>, ClosedBy)>,
 }
 
 /// Hash of a tenant.
@@ -186,9 +193,13 @@ impl OpenTraces {
     fn put(&self, trace: Arc<OpenTrace>) {
         let mut traces = self.traces.write().unwrap_or_else(PoisonError::into_inner);
         let of_stream = traces.entry((trace.key.tenant, trace.key.stream)).or_default();
-        of_stream.retain(|other| other.id != trace.id);
-        of_stream.push(trace);
-        self.count.store(traces.values().map(Vec::len).sum(), Ordering::Release);
+        match of_stream.iter_mut().find(|other| other.id == trace.id) {
+            Some(other) => *other = trace,
+            None => {
+                of_stream.push(trace);
+                self.count.fetch_add(1, Ordering::Release);
+            }
+        }
     }
 
     fn remove(&self, key: OpenKey, id: u64) -> Option<Arc<OpenTrace>> {
@@ -199,7 +210,7 @@ impl OpenTraces {
         if of_stream.is_empty() {
             traces.remove(&(key.tenant, key.stream));
         }
-        self.count.store(traces.values().map(Vec::len).sum(), Ordering::Release);
+        self.count.fetch_sub(1, Ordering::Release);
         Some(removed)
     }
 
@@ -222,7 +233,7 @@ impl OpenBook {
             most,
             next_id: 1,
             ready: TraceRows::default(),
-            changed: Vec::new(),
+            changed: BTreeMap::new(),
             gone: Vec::new(),
             closed: Default::default(),
         }
@@ -256,7 +267,7 @@ impl OpenBook {
             let by = match (in_force, is_closed) {
                 (false, _) => Some(ClosedBy::End),
                 (true, true) => Some(ClosedBy::Line),
-                (true, false) => (trace.stream.labels().bytes() > MAX_LABELS).then_some(ClosedBy::Bound),
+                (true, false) => self.has_no_room(&trace).then_some(ClosedBy::Bound),
             };
             if let Some(by) = by {
                 self.close(&trace, by, sightings);
@@ -268,9 +279,19 @@ impl OpenBook {
             }
             trace.version += 1;
             trace.touched = now;
-            self.changed.push(trace.id);
+            let Some(row) = saved(&trace, &self.rules) else {
+                // What no row keeps must not wait.
+                self.close(&trace, ClosedBy::Bound, sightings);
+                continue;
+            };
+            self.changed.insert(trace.id, row);
             self.index.put(Arc::new(trace));
         }
+    }
+
+    /// True when a trace must not wait: it would be one too many, or its row too long.
+    fn has_no_room(&self, trace: &OpenTrace) -> bool {
+        trace.version == 0 && self.count() >= self.most || trace.stream.labels().bytes() > MAX_LABELS
     }
 
     /// None is open.
@@ -279,8 +300,9 @@ impl OpenBook {
         self.index.is_empty()
     }
 
-    /// Closes the traces that got no piece for as long as they may, or all of them, and adds them to sightings of their tenants.
-    pub fn close_due(&mut self, now: Timestamp, all: bool) -> Vec<Sightings> {
+    /// The traces that got no piece for as long as they may, or all of them, in the order of their last pieces: for [`Self::close_due`].
+    #[must_use]
+    pub fn due(&self, now: Timestamp, all: bool) -> Vec<Due> {
         if self.index.is_empty() {
             return Vec::new();
         }
@@ -289,7 +311,7 @@ impl OpenBook {
         let is_due = |trace: &OpenTrace| now.since(trace.touched) >= hold || trace.touched.since(now) > hold;
         let mut open = self.index.all();
         open.sort_by_key(|trace| (trace.touched, trace.id));
-        // Over the bound, those go that got no piece for longest.
+        // Over the bound, which may be lower since a restart, those go that got no piece for longest.
         let excess = open.len().saturating_sub(self.most);
         let due = open.into_iter().enumerate().filter_map(|(at, trace)| {
             let by = match (all, at < excess) {
@@ -299,13 +321,21 @@ impl OpenBook {
             };
             by.map(|by| (trace, by))
         });
-        let mut closed: Vec<Sightings> = Vec::new();
+        let mut by_tenant: Vec<Due> = Vec::new();
         for (trace, by) in due {
-            if closed.last().is_none_or(|sightings| sightings.tenant != trace.tenant) {
-                closed.push(Sightings::none(&self.rules, &trace.tenant, &self.cluster));
+            match by_tenant.last_mut().filter(|due| due.tenant == trace.tenant) {
+                Some(due) => due.traces.push((trace, by)),
+                None => by_tenant.push(Due { tenant: trace.tenant.clone(), traces: vec![(trace, by)] }),
             }
-            let sightings = closed.last_mut().expect("one was pushed");
-            self.close(&trace, by, sightings);
+        }
+        by_tenant
+    }
+
+    /// Closes these traces, and gives what they count. Their rows go when that is absorbed and [`Self::seal`] is called.
+    pub fn close_due(&mut self, due: &Due) -> Sightings {
+        let mut closed = Sightings::none(&self.rules, &due.tenant, &self.cluster);
+        for (trace, by) in &due.traces {
+            self.close(trace, *by, &mut closed);
         }
         closed
     }
@@ -315,7 +345,8 @@ impl OpenBook {
         self.rules = Arc::clone(rules);
     }
 
-    /// Takes what the store kept. `renamed` are rules that have another name now. Gives how many hits were of rules that are gone.
+    /// Takes what the store kept. `renamed` are rules that have another name now. Gives how many hits were of rules that are gone or in rows that cannot be
+    /// read.
     pub fn restore(&mut self, rows: Vec<(u64, String)>, names: &StateNames, renamed: &[(RuleName, RuleName)], now: Timestamp) -> u64 {
         let mut lost = 0;
         for (id, text) in rows {
@@ -331,14 +362,8 @@ impl OpenBook {
 
     /// What was closed is absorbed: from here on its rows may go with the next commit.
     pub fn seal(&mut self) {
-        let (changed, gone) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone));
-        if changed.is_empty() && gone.is_empty() {
-            return;
-        }
-        let all = self.index.all();
-        let changed = all.iter().filter(|trace| changed.contains(&trace.id));
-        self.ready.put.extend(changed.filter_map(|trace| Some((trace.id, saved(trace, &self.rules)?))));
-        self.ready.gone.extend(gone);
+        self.ready.put.extend(std::mem::take(&mut self.changed));
+        self.ready.gone.append(&mut self.gone);
     }
 
     /// What the next commit has to write.
@@ -372,6 +397,7 @@ impl OpenBook {
     /// Adds what a trace counts to the sightings, and takes it out of the book.
     pub(super) fn close(&mut self, trace: &OpenTrace, by: ClosedBy, sightings: &mut Sightings) {
         if self.index.remove(trace.key, trace.id).is_some() {
+            self.changed.remove(&trace.id);
             self.gone.push(trace.id);
             self.closed[by as usize] += 1;
         }

@@ -34,7 +34,7 @@ struct SavedHit {
     line: LoneLine,
 }
 
-/// The content of a row.
+/// The content of a row. `None` when it cannot be written.
 pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
     let hit = |hit: &OpenHit| SavedHit {
         rule: rules.rule(hit.rule).name.clone(),
@@ -75,7 +75,14 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         let name = known.renamed.iter().find(|(old, _)| old == name).map_or(name, |(_, new)| new);
         known.rules.rules().iter().find(|rule| rule.name == *name).map(|rule| rule.id)
     };
-    let stream = Arc::new(Stream::claimed(Labels::try_new(saved.labels).ok()?));
+    let source = Labels::try_new(saved.labels).ok().and_then(|labels| {
+        Some((labels, StreamId(u64::from_str_radix(&saved.stream, 16).ok()?), u128::from_str_radix(&saved.who, 16).ok()?))
+    });
+    let Some((labels, stream_id, who)) = source else {
+        *lost += saved.hits.len() as u64;
+        return None;
+    };
+    let stream = Arc::new(Stream::claimed(labels));
     let mut hits = Vec::new();
     for hit in &saved.hits {
         let Some(rule) = rule_of(&hit.rule) else {
@@ -88,11 +95,7 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         let counting = Counting::new(tenant, known.cluster, state, known.rules.rule(rule), &stream);
         hits.push(OpenHit { rule, place, counting, at: Timestamp(hit.at), is_late: hit.is_late, line });
     }
-    let key = OpenKey {
-        tenant: tenant_hash(&saved.tenant),
-        stream: StreamId(u64::from_str_radix(&saved.stream, 16).ok()?),
-        who: u128::from_str_radix(&saved.who, 16).ok()?,
-    };
+    let key = OpenKey { tenant: tenant_hash(&saved.tenant), stream: stream_id, who };
     (!hits.is_empty()).then_some(OpenTrace {
         key,
         id,

@@ -102,13 +102,18 @@ impl Life {
 
     fn wait(&mut self, seconds: i64) {
         self.clock += seconds;
-        let closed = self.book.close_due(at(self.clock), false);
-        self.absorb(closed);
+        self.close(false);
+    }
+
+    fn close(&mut self, all: bool) {
+        for due in self.book.due(at(self.clock), all) {
+            let closed = self.book.close_due(&due);
+            self.absorb(vec![closed]);
+        }
     }
 
     fn end(&mut self) {
-        let closed = self.book.close_due(at(self.clock), true);
-        self.absorb(closed);
+        self.close(true);
         assert!(self.open.is_empty() && self.rows.is_empty(), "a row of a trace that is closed");
     }
 
@@ -259,13 +264,28 @@ fn a_clock_that_jumps_back_keeps_no_trace_open() {
 }
 
 #[test]
-fn over_the_bound_the_trace_that_has_waited_longest_counts() {
+fn where_a_restart_lowers_the_bound_the_trace_that_has_waited_longest_counts() {
+    let mut life = life();
+    life.push(&[(0, "panic: first"), (1, "panic: second")], |_| true);
+    life.config.trace.max_open = 1;
+    life.restart();
+    life.wait(0);
+    assert_eq!((life.told(), life.rows.len()), (vec![("panic: first", 1)], 1));
+}
+
+#[test]
+fn over_the_bound_a_trace_counts_at_once_and_those_that_wait_go_on() {
     let mut config = GroupConfig::default();
     config.trace.max_open = 1;
     let mut life = Life::new(config);
     life.push(&[(0, "panic: first"), (1, "panic: second")], |_| true);
-    life.wait(0);
-    assert_eq!((life.told(), life.rows.len()), (vec![("panic: first", 1)], 1));
+    assert_eq!((life.told(), life.rows.len(), life.book.count()), (vec![("panic: second", 1)], 1, 1));
+    life.push(&[(0, "goroutine 1 [running]:")], |_| false);
+    assert_eq!((life.hits, life.rows.len(), life.book.count()), (1, 1, 1), "a further piece needs no further room");
+    life.push(&[(0, "2026-11-21 INFO all is well"), (1, "panic: third")], |line| line.starts_with("panic"));
+    assert_eq!((life.hits, life.rows.len(), life.book.count()), (2, 1, 1), "and where one went another may wait");
+    life.end();
+    assert_eq!((life.hits, life.book.count()), (3, 0));
 }
 
 #[test]
@@ -364,14 +384,18 @@ fn rows_that_cannot_be_read_or_are_of_rules_that_are_gone_are_told_and_removed()
     life.push(&[(0, "panic: x")], |_| true);
     let mut rows: Vec<(u64, String)> = life.rows.clone().into_iter().collect();
     rows.push((7, "{}".to_owned()));
+    let twice = rows[0].1.replacen(r#"["namespace","#, r#"["pod","#, 1);
+    assert_ne!(twice, rows[0].1);
+    rows.push((8, twice));
+    rows.push((9, rows[0].1.replacen(r#""who":""#, r#""who":"not hex "#, 1)));
     let others = rules(vec![rule("other", 1, 60)]);
     let mut book = OpenBook::new(&life.config.trace, "test", &others, Arc::default());
     let names = StateNames::resolve(&others, BTreeMap::new(), &BTreeSet::new());
-    assert_eq!(book.restore(rows.clone(), &names, &[], at(0)), 2);
+    assert_eq!(book.restore(rows.clone(), &names, &[], at(0)), 4);
     book.seal();
-    assert_eq!(book.take_changes().gone, [1, 7]);
+    assert_eq!(book.take_changes().gone, [1, 7, 8, 9]);
     let mut renamed = OpenBook::new(&life.config.trace, "test", &others, Arc::default());
-    rows.pop();
+    rows.truncate(1);
     assert_eq!(renamed.restore(rows, &names, &[(RuleName::new("r"), RuleName::new("other"))], at(0)), 0);
-    assert_eq!(renamed.close_due(at(0).plus(Duration::from_secs(4)), false).len(), 1);
+    assert_eq!(renamed.due(at(0).plus(Duration::from_secs(4)), false).len(), 1);
 }

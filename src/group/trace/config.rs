@@ -18,7 +18,7 @@ pub struct TraceConfig {
     /// How long a trace that ends with its push waits for the next push of its stream. It counts when it has waited. 0: none waits, and a trace
     /// that comes in several pushes counts as what its pieces are.
     pub hold: Span,
-    /// Traces that wait at once, at up to about 30 KiB each. Over it, the one that has waited longest counts.
+    /// Traces that wait at once, at up to about 30 KiB each. Over it, a trace does not wait and counts as what its push has of it.
     pub max_open: usize,
 }
 
