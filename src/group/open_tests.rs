@@ -5,6 +5,7 @@ use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
 use crate::model::{Block, Hit, Line};
+use crate::rules::CountBy;
 
 use super::*;
 
@@ -22,6 +23,8 @@ struct Life {
     seen: Vec<Sighting>,
     hits: u64,
     clock: i64,
+    /// Label that all streams have, besides those of their pod.
+    label: Option<(&'static str, &'static str)>,
 }
 
 impl Life {
@@ -43,6 +46,7 @@ impl Life {
             seen: Vec::new(),
             hits: 0,
             clock: 0,
+            label: None,
         }
     }
 
@@ -50,7 +54,8 @@ impl Life {
     fn push(&mut self, lines: &[(u32, &str)], is_hit: impl Fn(&str) -> bool) {
         let mut block = Block::default();
         for name in ["api", "web"] {
-            block.add_stream(stream(&[("namespace", "shop"), ("pod", name)]));
+            let own = [("namespace", "shop"), ("pod", name)];
+            block.add_stream(stream(&own.into_iter().chain(self.label).collect::<Vec<_>>()));
         }
         let mut hits = Vec::new();
         for (number, (stream, text)) in lines.iter().enumerate() {
@@ -204,6 +209,31 @@ fn an_ordinary_line_at_the_end_of_a_push_counts_at_once() {
         life.push(&[(0, line)], |_| true);
     }
     assert_eq!((life.hits, life.open.is_empty()), (2, true));
+}
+
+#[test]
+fn a_secret_in_a_label_is_in_no_row_and_the_restored_trace_is_of_the_same_event_and_window() {
+    let secrets = [("token", "hunter2canary"), ("app", "password=hunter2canary"), ("node", "postgres://bob:hunter2canary@db")];
+    for label in secrets {
+        let seen = [false, true].map(|restarts| {
+            let mut life = life();
+            life.label = Some(label);
+            let rules = vec![crate::rules::Rule { by: vec![CountBy::Label(label.0.into()), CountBy::Template], ..rule("r", 1, 60) }];
+            life.rules = self::rules(rules);
+            life.book.set_rules(&life.rules);
+            life.push(&[(0, "panic: x")], |_| true);
+            assert!(!life.rows.is_empty() && !life.rows.values().any(|row| row.contains("hunter2")), "{:?}", life.rows);
+            if restarts {
+                life.restart();
+            }
+            life.push(&[(0, ""), (0, "goroutine 1 [running]:"), (0, "main.main()")], |_| false);
+            assert!(!life.rows.values().any(|row| row.contains("hunter2")), "{:?}", life.rows);
+            life.end();
+            life.seen.remove(0)
+        });
+        let [kept, restored] = seen.map(|s| (s.fingerprint, s.window_key, s.place, s.template));
+        assert_eq!(restored, kept, "{label:?}");
+    }
 }
 
 #[test]
