@@ -6,6 +6,7 @@
 
 use crate::model::{Block, StreamId, TenantId};
 
+use super::evidence::without_last_word;
 use super::records::{MAX_HEAD, Record, beside_on, subject, subject_of_text, who_of};
 use super::tails::Tails;
 use super::trace::{Fold, Limits, Step, TraceConfig, has_log_header};
@@ -53,7 +54,8 @@ impl Earlier<'_> {
         let source = record.source;
         let lines = self.lines(block.streams()[source.stream as usize].id());
         let stream = &block.streams()[source.stream as usize];
-        let lines: Vec<_> = lines.iter().filter(|line| who_of(line, stream) == source.who).map(|line| subject_of_text(line)).collect();
+        let of_source = lines.iter().filter(|line| who_of(line, stream) == source.who);
+        let lines: Vec<_> = of_source.map(|line| subject_of_text(self.known_of(line))).collect();
         let Begun { trace, mut loose, head, .. } = begun(&lines, limits);
         let first = subject(block, from);
         if let Some((fold, mut of_trace)) = trace
@@ -67,6 +69,11 @@ impl Earlier<'_> {
         } else if record.lines.first() == Some(&from) && !has_log_header(&first) && is_head(head.len(), &first) {
             record.earlier = text_of(&lines, &head);
         }
+    }
+
+    /// What of a line may be shown: of a secret that the tail has a part of, it could not be told that it is one.
+    fn known_of(self, line: &[u8]) -> &[u8] {
+        if line.len() < self.tails.max_line() { line } else { without_last_word(line) }
     }
 
     /// The tail of a stream, oldest line first.

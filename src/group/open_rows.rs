@@ -26,6 +26,8 @@ struct Saved {
     fold: Fold,
     text: String,
     loose: String,
+    #[serde(default)]
+    in_key: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +66,7 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
         fold: trace.fold.clone(),
         text: trace.text.clone(),
         loose: trace.loose.clone(),
+        in_key: trace.in_key,
     };
     serde_json::to_string(&saved).ok()
 }
@@ -118,6 +121,7 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         fold: saved.fold,
         text: saved.text,
         loose: saved.loose,
+        in_key: saved.in_key,
         touched: now,
         // Nobody waits for it, so it is not kept.
         evidence: None,

@@ -256,6 +256,36 @@ fn a_secret_in_a_label_is_in_no_row_and_the_restored_trace_is_of_the_same_event_
 }
 
 #[test]
+fn a_private_key_that_comes_in_several_pushes_is_in_no_row_and_no_message() {
+    let lines = [
+        "java.lang.IllegalStateException: bad key -----BEGIN PRIVATE KEY-----",
+        "MIIEvQcanaryAAAA",
+        "MIIEvQcanaryBBBB",
+        "-----END PRIVATE KEY----- of the shop",
+        "\tat com.shop.Cart.add(Cart.java:1)",
+        "\tat com.shop.Api.post(Api.java:1)",
+    ];
+    for cuts in 0..1 << (lines.len() - 1) {
+        let mut life = life();
+        let mut push = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            push.push((0, *line));
+            if cuts >> number & 1 == 1 || number + 1 == lines.len() {
+                life.push(&push, |line| line.starts_with("java"));
+                assert!(!life.rows.values().any(|row| row.contains("canary")), "{cuts:b}: {:?}", life.rows);
+                life.restart();
+                push.clear();
+            }
+        }
+        life.end();
+        assert_eq!(life.told(), [("java.lang.IllegalStateException at com.shop.Cart.add < com.shop.Api.post", 1)], "{cuts:b}");
+        let message = &life.seen[0].message;
+        assert!(!message.contains("canary") && message.contains(" of the shop"), "{cuts:b}: {message}");
+        assert!(message.ends_with(lines[5]), "{cuts:b}: {message}");
+    }
+}
+
+#[test]
 fn what_may_become_a_trace_waits_for_its_time_and_counts_as_the_line_that_it_is() {
     let mut life = life();
     life.push(&[(0, "panic: out of paper 7")], |_| true);
