@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Evidence, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
+use crate::model::{Block, Evidence, Generation, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
 use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Identity, Place};
@@ -26,6 +26,9 @@ use super::redact::redact;
 use super::sight::{Sighting, Sightings};
 use super::trace::{Fold, Limits, TraceConfig};
 use super::window::{bucket_nanos, bucket_of};
+
+/// Bytes of the labels of a stream whose traces wait: those of an agent are 1 to 2 KiB, and each trace that waits keeps them in its row.
+const MAX_LABELS: usize = 16 << 10;
 
 /// Whose lines a trace is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +46,8 @@ pub(super) struct OpenTrace {
     /// Row in the store, and how many pieces came to it: 0 before it is in the book.
     pub(super) id: u64,
     pub(super) version: u64,
+    /// Of the rules that its hits are of: no other set knows their ids.
+    pub(super) generation: Generation,
     pub(super) tenant: TenantId,
     /// The stream, with the identity that its records tell.
     pub(super) stream: Arc<Stream>,
@@ -65,7 +70,7 @@ pub enum ClosedBy {
     Line,
     /// It got no further piece in its time.
     Time,
-    /// Too many were open.
+    /// Too many were open, or the labels of its stream are too long to be kept.
     Bound,
     /// Other rules came into force, or the process stops.
     End,
@@ -226,7 +231,8 @@ impl OpenBook {
     /// Takes the pieces of a batch. What is closed by it is added to its sightings. When other rules are in force by now, nothing of it stays
     /// open.
     pub fn take(&mut self, sightings: &mut Sightings, now: Timestamp) {
-        let in_force = sightings.rules.generation() == self.rules.generation();
+        let generation = sightings.rules.generation();
+        let in_force = generation == self.rules.generation();
         for piece in std::mem::take(&mut sightings.pieces) {
             let Piece { mut trace, own, is_closed } = piece;
             let known = (trace.version > 0).then(|| self.known(trace.key, trace.id)).flatten();
@@ -234,19 +240,26 @@ impl OpenBook {
                 // Lines that came after its hit may have been added meanwhile.
                 trace.evidence.clone_from(&known.evidence);
             }
-            if trace.version > 0 && known.is_none_or(|known| known.version != trace.version) {
-                // It was closed meanwhile, or another push was faster: these hits are those of lines.
+            let is_lost = known.is_none_or(|known| known.version != trace.version) || trace.generation != generation;
+            if trace.version > 0 && is_lost {
+                // It was closed meanwhile, or another push was faster, or it is of other rules: these hits are those of lines.
                 count_lines(&trace, &own, sightings);
                 continue;
             }
             if trace.version == 0 {
-                // One trace of a source at a time.
-                for other in self.index.of(trace.key.tenant, trace.key.stream).iter().filter(|other| other.key == trace.key) {
+                // One trace of a source at a time. Lines that were scanned with older rules leave those of the new ones alone.
+                let is_before = |other: &&Arc<OpenTrace>| other.key == trace.key && other.generation == generation;
+                for other in self.index.of(trace.key.tenant, trace.key.stream).iter().filter(is_before) {
                     self.close(other, ClosedBy::Line, sightings);
                 }
             }
-            if is_closed || !in_force {
-                self.close(&trace, if in_force { ClosedBy::Line } else { ClosedBy::End }, sightings);
+            let by = match (in_force, is_closed) {
+                (false, _) => Some(ClosedBy::End),
+                (true, true) => Some(ClosedBy::Line),
+                (true, false) => (trace.stream.labels().bytes() > MAX_LABELS).then_some(ClosedBy::Bound),
+            };
+            if let Some(by) = by {
+                self.close(&trace, by, sightings);
                 continue;
             }
             if trace.version == 0 {

@@ -97,6 +97,7 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         key,
         id,
         version: saved.version,
+        generation: known.rules.generation(),
         tenant: saved.tenant,
         stream,
         hits,

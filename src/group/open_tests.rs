@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
-use crate::model::{Block, Hit, Line};
+use crate::model::{Block, Generation, Hit, Line};
 
 use super::*;
 
@@ -22,6 +22,8 @@ struct Life {
     seen: Vec<Sighting>,
     hits: u64,
     clock: i64,
+    /// The rule that hits are of.
+    hit: RuleId,
 }
 
 impl Life {
@@ -43,14 +45,26 @@ impl Life {
             seen: Vec::new(),
             hits: 0,
             clock: 0,
+            hit: RuleId(0),
         }
     }
 
     /// A push of lines of (stream, text), which are hits where `is_hit` says so.
     fn push(&mut self, lines: &[(u32, &str)], is_hit: impl Fn(&str) -> bool) {
+        if let Some(mut sightings) = self.scan(lines, is_hit) {
+            self.book.take(&mut sightings, at(self.clock));
+            self.absorb(vec![sightings]);
+        }
+    }
+
+    /// What such a push tells, if it tells anything. The streams are those of two pods, and one with long labels.
+    fn scan(&mut self, lines: &[(u32, &str)], is_hit: impl Fn(&str) -> bool) -> Option<Sightings> {
         let mut block = Block::default();
         for name in ["api", "web"] {
             block.add_stream(stream(&[("namespace", "shop"), ("pod", name)]));
+        }
+        if lines.iter().any(|(stream, _)| *stream == 2) {
+            block.add_stream(stream(&[("namespace", "shop"), ("pod", &"w".repeat(17 << 10))]));
         }
         let mut hits = Vec::new();
         for (number, (stream, text)) in lines.iter().enumerate() {
@@ -58,13 +72,13 @@ impl Life {
             block.bytes_mut().extend_from_slice(text.as_bytes());
             block.push(Line { start, end: start + text.len() as u32, stream: *stream, at: at(self.clock) });
             if is_hit(text) {
-                hits.push(Hit { line: number as u32, rule: RuleId(0) });
+                hits.push(Hit { line: number as u32, rule: self.hit });
             }
         }
         let tenant = TenantId::parse("t").unwrap();
         if hits.is_empty() && !self.open.touches(&tenant, &block) {
             self.tails.update(&tenant, &block, Vec::new());
-            return;
+            return None;
         }
         let context = SightContext {
             config: &self.config,
@@ -75,10 +89,15 @@ impl Life {
             open: Some(&self.open),
             tails: Some(&self.tails),
         };
-        let mut sightings = sight(&context, &self.rules, &tenant, &block, &hits, at(self.clock), &mut self.scratch);
+        let sightings = sight(&context, &self.rules, &tenant, &block, &hits, at(self.clock), &mut self.scratch);
         self.tails.update(&tenant, &block, Vec::new());
-        self.book.take(&mut sightings, at(self.clock));
-        self.absorb(vec![sightings]);
+        Some(sightings)
+    }
+
+    /// From here on lines are scanned with these rules, and hit this one of them.
+    fn scan_with(&mut self, rules: &Arc<RuleSet>, hit: RuleId) {
+        self.names = StateNames::resolve(rules, BTreeMap::new(), &BTreeSet::new());
+        (self.rules, self.hit) = (Arc::clone(rules), hit);
     }
 
     fn wait(&mut self, seconds: i64) {
@@ -280,6 +299,49 @@ fn a_push_that_lost_the_race_for_a_trace_loses_no_hit() {
     let told: BTreeSet<_> = one.told().into_iter().collect();
     let expected = [("at com.shop.Api.put", 1), ("java.lang.IllegalStateException at com.shop.Cart.add < com.shop.Api.post", 1)];
     assert_eq!(told, expected.into());
+}
+
+#[test]
+fn what_was_scanned_with_older_rules_leaves_the_traces_of_the_new_ones_alone() {
+    let mut life = life();
+    let old = Arc::clone(&life.rules);
+    let new = Arc::new(RuleSet::new(Generation(2), vec![rule("r", 1, 60), rule("s", 1, 60)], false));
+    let opening = life.scan(&[(0, "panic: old 1")], |_| true);
+    life.end();
+    life.book.set_rules(&new);
+    life.scan_with(&new, RuleId(1));
+    life.push(&[(0, "panic: new 1")], |_| true);
+    life.scan_with(&old, RuleId(0));
+    let going_on = life.scan(&[(0, "goroutine 1 [running]:"), (0, "main.pay(...)")], |line| line.starts_with("main"));
+    for sightings in [opening, going_on] {
+        let mut sightings = sightings.expect("it has a hit");
+        life.book.take(&mut sightings, at(0));
+        life.absorb(vec![sightings]);
+    }
+    assert_eq!((life.seen.iter().map(|s| s.rule).collect::<Vec<_>>(), life.rows.len()), (vec![RuleId(0); 2], 1));
+    life.scan_with(&new, RuleId(1));
+    let mut of_others = life.scan(&[(0, "goroutine 1 [running]:")], |_| true).expect("it goes on with the trace");
+    of_others.pieces[0].trace.generation = Generation(7);
+    life.book.take(&mut of_others, at(0));
+    life.absorb(vec![of_others]);
+    assert_eq!((life.hits, life.rows.len()), (3, 1), "such a piece is no part of the trace");
+    life.end();
+    assert_eq!(life.told().last(), Some(&("panic: new <NUM>", 1)));
+    assert_eq!((life.hits, life.seen[3].rule), (4, RuleId(1)));
+}
+
+#[test]
+fn a_row_is_bounded_whatever_a_line_or_the_labels_have() {
+    let mut life = life();
+    let long = "of a message ".repeat(80_000);
+    life.push(&[(0, "java.lang.IllegalStateException: x"), (0, &long)], |line| line.starts_with("java"));
+    let kept = life.rows.values().map(String::len).max();
+    assert!(kept.is_some_and(|kept| kept < 30 << 10), "{kept:?}");
+    life.push(&[(0, &long)], |_| false);
+    assert_eq!(life.rows.values().map(String::len).max(), kept);
+    life.end();
+    life.push(&[(2, "panic: of a stream with long labels")], |_| true);
+    assert_eq!((life.hits, life.rows.len()), (2, 0), "it counts at once");
 }
 
 #[test]

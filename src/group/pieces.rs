@@ -66,6 +66,7 @@ impl Batch<'_> {
             key: OpenKey { tenant: tenant_hash(&tenant), stream: sent, who: record.source.who },
             id: 0,
             version: 0,
+            generation: self.out.rules.generation(),
             tenant,
             stream,
             hits: Vec::new(),
@@ -89,7 +90,9 @@ impl Batch<'_> {
     /// Adds the lines of a record to the text of its trace.
     fn add_text(&self, trace: &mut OpenTrace, record: &Record) {
         let most = self.context.config.max_message.bytes();
-        let loose = redact(&String::from_utf8_lossy(&record.loose_text(self.block, most))).into_owned();
+        let mut loose = redact(&String::from_utf8_lossy(&record.loose_text(self.block, most))).into_owned();
+        // One line may be as long as its push.
+        loose.truncate(loose.floor_char_boundary(most));
         if record.lines.is_empty() {
             add(&mut trace.loose, &loose, most);
             return;

@@ -108,7 +108,13 @@ impl Records {
         self.done.clear();
         self.holds = waiting.holds;
         if let Some(open) = waiting.open.filter(|open| !open.is_empty()) {
-            self.resume(block, hits, limits, open, waiting.tenant);
+            let of_stream = |stream: &Stream| {
+                let mut traces = open.of(waiting.tenant, stream.id());
+                // Ids of rules of two sets must not meet in one trace.
+                traces.retain(|trace| trace.generation == rules.generation());
+                traces
+            };
+            self.resume(block, hits, limits, of_stream);
         }
         for hit in hits {
             let source = source_of(block, hit.line);
@@ -128,9 +134,9 @@ impl Records {
         }
     }
 
-    /// Goes on with the traces that were open before the block.
-    fn resume(&mut self, block: &Block, hits: &[Hit], limits: Limits, open: &OpenTraces, tenant: u128) {
-        let of_stream = |(index, stream): (usize, &Arc<Stream>)| (index as u32, open.of(tenant, stream.id()));
+    /// Goes on with the traces of its streams that were open before the block.
+    fn resume(&mut self, block: &Block, hits: &[Hit], limits: Limits, open: impl Fn(&Stream) -> Vec<Arc<OpenTrace>>) {
+        let of_stream = |(index, stream): (usize, &Arc<Stream>)| (index as u32, open(stream));
         let mut wanted: Map<u32, Vec<Arc<OpenTrace>>> =
             block.streams().iter().enumerate().map(of_stream).filter(|(_, traces)| !traces.is_empty()).collect();
         for (number, line) in block.lines().iter().enumerate() {
