@@ -6,7 +6,8 @@
 
 use crate::model::{Block, StreamId, TenantId};
 
-use super::records::{MAX_HEAD, Record, beside_on, subject, subject_of_text, who_of};
+use super::records::{MAX_HEAD, Record, subject, subject_of_text};
+use super::seen::{Seen, Way, who_of};
 use super::tails::Tails;
 use super::trace::{Fold, Limits, Step, TraceConfig, has_log_header};
 
@@ -49,7 +50,7 @@ pub fn parts_of(lines: &[&[u8]], config: &TraceConfig) -> Parts {
 
 impl Earlier<'_> {
     /// Lets a record go on with what its stream ended with before the block. `from` is the first line of its source there.
-    pub(super) fn join(self, record: &mut Record, block: &Block, from: u32, limits: Limits) {
+    pub(super) fn join(self, record: &mut Record, block: &Block, from: u32, limits: Limits, seen: &mut Seen) {
         let source = record.source;
         let lines = self.lines(block.streams()[source.stream as usize].id());
         let stream = &block.streams()[source.stream as usize];
@@ -57,7 +58,7 @@ impl Earlier<'_> {
         let Begun { trace, mut loose, head, .. } = begun(&lines, limits);
         let first = subject(block, from);
         if let Some((fold, mut of_trace)) = trace
-            && let Some((fold, own)) = go_on(fold, record, block, from, limits)
+            && let Some((fold, own)) = go_on(fold, record, block, from, limits, seen)
         {
             of_trace.append(&mut loose);
             record.fold = fold;
@@ -112,7 +113,7 @@ fn begun<L: AsRef<[u8]>>(lines: &[L], limits: Limits) -> Begun {
 }
 
 /// The trace with the lines of a record, from the first of its source on, if all of them belong to it.
-fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limits) -> Option<(Fold, Vec<u32>)> {
+fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limits, seen: &mut Seen) -> Option<(Fold, Vec<u32>)> {
     let (mut own, mut loose) = (Vec::new(), Vec::new());
     let last = *record.loose().last().or(record.lines.last())?;
     let mut next = Some(from);
@@ -125,7 +126,7 @@ fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limi
             Step::Loose => loose.push(line),
             Step::Ends => return None,
         }
-        next = beside_on(block, line, record.source);
+        next = seen.beside(block, line, record.source, Way::On);
     }
     // It ends where it did by itself.
     (own.last() == record.lines.last()).then_some((fold, own))

@@ -46,6 +46,7 @@ mod redact;
 mod rollouts;
 #[cfg(test)]
 mod samples;
+mod seen;
 mod shown;
 mod sight;
 mod storm;
