@@ -1,18 +1,21 @@
 //! The commit loop's part in absences: asks the sources, and tells what did not come.
 //!
 //! The order matters. Doors note that lines came after they sent the hits of these to the loop. The loop looks at the notes first, then takes
-//! what has arrived, and judges last: so a note that it saw never speaks of lines that are still on their way to it.
+//! what has arrived, and judges last: so a note that it saw never speaks of lines that are still on their way to it. Where more has arrived than
+//! one commit takes, it judges some commits later, by the same notes and as of the same moment.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
 use crate::flow::Sources;
 use crate::group::AbsentRule;
-use crate::model::{SourceHealth, WindowKey};
+use crate::model::{HealthyTime, SourceHealth, WindowKey};
 use crate::serve::AbsenceView;
 use crate::store::StoreError;
 
-use super::commit_loop::CommitLoop;
+use super::commit_loop::{CommitLoop, Work};
 
 /// A deadline is judged so much later than it comes: lines that came in time may still be on their way to the loop, through another
 /// request than the newest one.
@@ -27,6 +30,28 @@ pub(super) struct Absence {
     view: AbsenceView,
     cluster: Arc<str>,
     shown: Option<Instant>,
+}
+
+/// What the sources of everything whose time has come said, until what they had sent by then is taken.
+#[derive(Default)]
+pub(super) struct Asked {
+    answers: Vec<(WindowKey, SourceHealth)>,
+    /// When they were asked, less the slack.
+    at: HealthyTime,
+    /// What had arrived by then and is not taken yet.
+    ahead: usize,
+}
+
+impl Asked {
+    /// So much was taken, in the order in which it arrived.
+    pub(super) fn took(&mut self, many: usize) {
+        self.ahead = self.ahead.saturating_sub(many);
+    }
+
+    /// All that was sent before they were asked is taken.
+    fn is_ripe(&self) -> bool {
+        self.ahead == 0
+    }
 }
 
 impl Absence {
@@ -51,19 +76,25 @@ impl CommitLoop {
     }
 
     /// What is known of the sources of everything whose time has come. To be asked before anything is taken that they have sent.
-    pub(super) fn ask_sources(&mut self) -> Vec<(WindowKey, SourceHealth)> {
+    pub(super) fn ask_sources(&mut self, work: &mpsc::Receiver<Work>) -> Asked {
         if !self.grouper.is_waiting() {
-            return Vec::new();
+            return Asked::default();
         }
-        let sources = &self.absence.sources;
-        let due = self.grouper.due_watches(sources.first(), self.quiet.healthy().minus(SLACK));
-        due.into_iter().map(|(key, source)| (key, sources.health(&source))).collect()
+        let (sources, at) = (&self.absence.sources, self.quiet.healthy().minus(SLACK));
+        let due = self.grouper.due_watches(sources.first(), at);
+        let answers = due.into_iter().map(|(key, source)| (key, sources.health(&source))).collect();
+        // After the answers: what they speak of is among it.
+        Asked { answers, at, ahead: work.len() }
     }
 
-    /// Judges what did not come by these answers.
-    pub(super) async fn judge_absences(&mut self, asked: Vec<(WindowKey, SourceHealth)>) -> Result<(), StoreError> {
-        if !asked.is_empty() {
-            let judged = self.grouper.judge(&asked, self.quiet.healthy().minus(SLACK));
+    /// Judges what did not come by these answers. While some of what was sent before them is on its way they are given back, for later.
+    pub(super) async fn judge_absences(&mut self, asked: Asked) -> Result<Option<Asked>, StoreError> {
+        if !asked.is_ripe() {
+            self.show_absences();
+            return Ok(Some(asked));
+        }
+        if !asked.answers.is_empty() {
+            let judged = self.grouper.judge(&asked.answers, asked.at);
             let missing = self.grouper.missing_for_judged(&judged);
             if !missing.is_empty() {
                 let heads = self.until_it_works(|writer| writer.lookup(&missing)).await?;
@@ -75,7 +106,7 @@ impl CommitLoop {
             }
         }
         self.show_absences();
-        Ok(())
+        Ok(None)
     }
 
     fn show_absences(&mut self) {
@@ -87,5 +118,19 @@ impl CommitLoop {
             self.metrics.absences(&status);
             self.absence.view.set(status);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_ripe_when_all_that_was_ahead_of_them_is_taken_however_much_comes_behind_it() {
+        let mut asked = Asked { ahead: 2_000, ..Asked::default() };
+        asked.took(1_024);
+        assert!(!asked.is_ripe());
+        asked.took(1_024);
+        assert!(asked.is_ripe());
     }
 }

@@ -111,15 +111,15 @@ impl CommitLoop {
     /// When the store fails in a way that trying again cannot mend.
     pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), StoreError> {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
+        let mut unripe = None;
         loop {
             let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
-            let asked = self.ask_sources();
+            let mut asked = unripe.take().unwrap_or_else(|| self.ask_sources(&work));
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
             if matches!(taken, Ok(1..)) {
                 self.gather(&mut work, &mut waiting).await;
             }
-            // With more on the way nobody knows what did not come.
-            let all = waiting.len() < MOST_BATCHES;
+            asked.took(waiting.len());
             self.step(&mut waiting).await?;
             let is_end = taken == Ok(0);
             self.close_traces(is_end).await?;
@@ -127,7 +127,7 @@ impl CommitLoop {
                 return Ok(());
             }
             self.lapse().await?;
-            self.judge_absences(if all { asked } else { Vec::new() }).await?;
+            unripe = self.judge_absences(asked).await?;
             self.keep_house().await?;
         }
     }

@@ -1,8 +1,9 @@
 //! Virtual time: what a running program would make of lines, with the clock that the lines bring.
 //!
 //! Comes in: hits of lines, each with the time at which it is received and committed. Goes out: the events as a store would have them, and
-//! every transition in order. Deadlines come when virtual time reaches them, each at its own time, and before a line of the same time. The
-//! process is up and ready all the time, so the healthy clock runs with virtual time.
+//! every transition in order. Deadlines come when virtual time reaches them, each at its own time, and before a line of the same time; only
+//! what is waited for may come at the deadline itself, and any line of that time says that its source was up. The process is up and ready all
+//! the time, so the healthy clock runs with virtual time.
 //!
 //! Tests of rules (`scenario`) and back-tests (`replay`) share it: what a commit does to events stands here once for both. Everything stays in
 //! memory, so no store is asked.
@@ -142,7 +143,7 @@ impl<'b> VirtualTime<'b> {
 
     /// Hits of a block's lines are received and committed at this time, which is not before that of an earlier call.
     pub(super) fn take(&mut self, block: &Block, hits: &[Hit], at: Timestamp) {
-        self.wait_until(at);
+        self.pass(at, true);
         self.hear(block, at);
         if hits.is_empty() {
             return;
@@ -154,7 +155,7 @@ impl<'b> VirtualTime<'b> {
     /// The same of one line, which may be one of a stack trace whose lines come one by one. As in a running program, a trace counts when it is known
     /// that no line goes on with it. `next` are the lines of its stream that come in time to do so: that is known at once.
     pub(super) fn take_line<'l>(&mut self, block: &Block, hits: &[Hit], at: Timestamp, next: impl Iterator<Item = &'l [u8]> + Clone) {
-        self.wait_until(at);
+        self.pass(at, true);
         self.hear(block, at);
         let (tenant, open) = (self.book.tenant(), &*self.open_index);
         if hits.is_empty() && !open.touches(tenant, block) {
@@ -200,10 +201,15 @@ impl<'b> VirtualTime<'b> {
 
     /// Virtual time passes: deadlines come.
     pub(super) fn wait_until(&mut self, at: Timestamp) {
+        self.pass(at, false);
+    }
+
+    fn pass(&mut self, at: Timestamp, line_follows: bool) {
         let until = self.healthy(at);
         loop {
             let deadline = self.due.first().map(|(deadline, _)| *deadline);
-            match deadline.into_iter().chain(self.grouper.next_look()).min().filter(|next| *next <= until) {
+            let look = self.grouper.next_look().filter(|look| !line_follows || *look < until);
+            match deadline.into_iter().chain(look).min().filter(|next| *next <= until) {
                 None => return,
                 Some(next) if Some(next) == deadline => self.lapse(next),
                 Some(next) => self.look(next),

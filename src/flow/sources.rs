@@ -56,12 +56,17 @@ struct Book {
     /// Who was heard first.
     first: Option<(TenantId, SourceName)>,
     tidied: HealthyTime,
+    /// How many of the sources are nodes.
+    nodes: usize,
+    /// When there was last no room for a source.
+    turned_away: Option<HealthyTime>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     health: SourceHealth,
     newest: Timestamp,
+    is_node: bool,
 }
 
 impl Sources {
@@ -95,10 +100,11 @@ impl Sources {
         let Some(heard) = heard else { return };
         let now = self.now();
         let Inner { limits, started, .. } = &*self.0;
+        let whole = SourceKey::new(&heard.tenant, heard.door, "");
         let mut book = self.lock();
         book.first.get_or_insert_with(|| (heard.tenant.clone(), heard.door));
         for (key, newest) in heard.newest {
-            let Some(known) = book.known(key, now, limits, *started) else { continue };
+            let Some(known) = book.known(key, key != whole, now, limits, *started) else { continue };
             if now.since(known.health.heard) >= limits.down_after {
                 known.health.back = Some(now);
             }
@@ -130,21 +136,25 @@ impl Sources {
         let (now, limits, started) = (self.now(), &self.0.limits, self.0.started);
         let unknown = SourceHealth { heard: started, ..SourceHealth::default() };
         let book = self.lock();
-        let of = |key: &SourceKey| book.sources.get(key).map_or(unknown, |known| known.health);
-        let whole = of(&path.whole);
-        let mut health = match path.node.as_ref().map(of) {
-            Some(node) if now.since(node.heard) < limits.gone_after || now.since(whole.heard) >= limits.down_after => {
-                SourceHealth { put_off: whole.put_off, lost: whole.lost, ..node }
+        let of = |key: &SourceKey| book.sources.get(key).map(|known| known.health);
+        let whole = of(&path.whole).unwrap_or(unknown);
+        let mut health = whole;
+        if let Some(node) = path.node.as_ref().map(of) {
+            // One that there may have been no room for is not known to be gone.
+            let was_full = book.turned_away.is_some_and(|at| now.since(at) < limits.gone_after);
+            let is_unheard = node.is_none() && was_full;
+            let node = node.unwrap_or(unknown);
+            if is_unheard || now.since(node.heard) < limits.gone_after || now.since(whole.heard) >= limits.down_after {
+                health = SourceHealth { put_off: whole.put_off, lost: whole.lost, ..node };
             }
-            _ => whole,
-        };
+        }
         health.put_off = Some(health.put_off.map_or(started, |at| at.max(started)));
         health
     }
 
     fn mark(&self, tenant: &TenantId, door: SourceName, set: impl FnOnce(&mut SourceHealth, HealthyTime)) {
         let (now, Inner { limits, started, .. }) = (self.now(), &*self.0);
-        if let Some(known) = self.lock().known(SourceKey::new(tenant, door, ""), now, limits, *started) {
+        if let Some(known) = self.lock().known(SourceKey::new(tenant, door, ""), false, now, limits, *started) {
             set(&mut known.health, now);
         }
     }
@@ -159,23 +169,39 @@ impl Sources {
 }
 
 impl Book {
-    /// What is known of a source, if there is room for it.
-    fn known(&mut self, key: SourceKey, now: HealthyTime, limits: &SourceLimits, started: HealthyTime) -> Option<&mut Known> {
-        let is_full = self.sources.len() >= limits.most && !self.sources.contains_key(&key);
-        if is_full && now > self.tidied {
+    /// What is known of a source, if there is room for it. A node makes room for what a tenant sends as a whole, which many keys go by.
+    fn known(
+        &mut self,
+        key: SourceKey,
+        is_node: bool,
+        now: HealthyTime,
+        limits: &SourceLimits,
+        started: HealthyTime,
+    ) -> Option<&mut Known> {
+        let is_new = !self.sources.contains_key(&key);
+        if is_new && self.sources.len() >= limits.most && now > self.tidied {
             // Reads all of them, and the clock moves once a second at most times.
             self.tidied = now;
             self.sources.retain(|_, known| now.since(known.health.heard) < limits.gone_after);
+            self.nodes = self.sources.values().filter(|known| known.is_node).count();
         }
-        let has_room = self.sources.len() < limits.most;
+        if is_new && self.sources.len() >= limits.most {
+            // Whoever has no room is unknown to those who ask, and so down: rather held than told wrongly.
+            self.turned_away = Some(now);
+            if is_node || self.nodes == 0 {
+                return None;
+            }
+            let node = self.sources.iter().find(|(_, known)| known.is_node).map(|(node, _)| *node)?;
+            self.sources.remove(&node);
+            self.nodes -= 1;
+        }
         match self.sources.entry(key) {
             Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(new) if has_room => {
+            Entry::Vacant(new) => {
+                self.nodes += usize::from(is_node);
                 let health = SourceHealth { heard: started, ..SourceHealth::default() };
-                Some(new.insert(Known { health, newest: Timestamp(i64::MIN) }))
+                Some(new.insert(Known { health, newest: Timestamp(i64::MIN), is_node }))
             }
-            // Unknown to whoever asks, and so down: rather held than told wrongly.
-            Entry::Vacant(_) => None,
         }
     }
 }
@@ -304,6 +330,42 @@ mod tests {
         hear(&sources, 700, &[("late", 700)]);
         assert_eq!(sources.health(&path("late")).heard, at(700));
         assert_eq!(sources.lock().sources.len(), 2);
+    }
+
+    #[test]
+    fn a_node_that_there_was_no_room_for_is_silent_and_not_gone() {
+        let sources = sources();
+        let mut seconds = 0;
+        while seconds <= 700 {
+            for node in 0..20 {
+                hear(&sources, seconds, &[(&format!("n{node}"), seconds)]);
+            }
+            seconds += 50;
+        }
+        assert_eq!(sources.health(&path("n0")).heard, at(700));
+        assert_eq!(sources.health(&path("n19")).heard, at(0), "it may send all the while");
+        assert_eq!(sources.health(&path("")).heard, at(700));
+        while seconds <= 1_400 {
+            hear(&sources, seconds, &[("n0", seconds)]);
+            seconds += 50;
+        }
+        assert_eq!(sources.health(&path("n19")).heard, at(1_400), "there was room for long, and it sent nothing");
+    }
+
+    #[test]
+    fn a_node_makes_room_for_what_another_tenant_sends_as_a_whole() {
+        let sources = sources();
+        for node in 0..LIMITS.most {
+            hear(&sources, 10, &[(&format!("n{node}"), 10)]);
+        }
+        let whole = |name: &str| sources.health(&SourcePath::new(&tenant(name), SourceName::LokiPush, ""));
+        for name in 0..2 * LIMITS.most {
+            sources.lost(&tenant(&format!("u{name}")), SourceName::LokiPush);
+        }
+        assert_eq!((whole("u0").lost, whole("t").heard), (Some(at(10)), at(10)));
+        assert_eq!(whole("u15").lost, None, "as many as there is room for");
+        let book = sources.lock();
+        assert_eq!((book.sources.len(), book.nodes), (LIMITS.most, 0));
     }
 
     #[test]

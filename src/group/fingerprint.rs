@@ -106,6 +106,11 @@ impl Counting {
             }
         }
         let hash = hash_parts(&parts);
+        Self::from_bytes(hash, rule)
+    }
+
+    /// From the bytes of [`Self::whole`].
+    pub(super) fn from_bytes(hash: [u8; 16], rule: &Rule) -> Self {
         if rule.by.contains(&CountBy::Template) { Self::PerTemplate(Place(hash)) } else { Self::Whole(WindowKey(hash)) }
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::model::{Stream, TenantId};
 
 use super::open::{ClosedBy, OpenBook, OpenTrace, tenant_hash};
-use super::records::{subject_of_text, who_of};
+use super::records::subject_of_text;
+use super::seen::who_of;
 use super::sight::Sightings;
 use super::trace::{Limits, Step};
 

@@ -6,7 +6,9 @@
 
 use crate::model::{Block, StreamId, TenantId};
 
-use super::records::{MAX_HEAD, Record, beside_on, subject, subject_of_text, who_of};
+use super::evidence::without_last_word;
+use super::records::{MAX_HEAD, Record, subject, subject_of_text};
+use super::seen::{Seen, Way, who_of};
 use super::tails::Tails;
 use super::trace::{Fold, Limits, Step, TraceConfig, has_log_header};
 
@@ -49,15 +51,16 @@ pub fn parts_of(lines: &[&[u8]], config: &TraceConfig) -> Parts {
 
 impl Earlier<'_> {
     /// Lets a record go on with what its stream ended with before the block. `from` is the first line of its source there.
-    pub(super) fn join(self, record: &mut Record, block: &Block, from: u32, limits: Limits) {
+    pub(super) fn join(self, record: &mut Record, block: &Block, from: u32, limits: Limits, seen: &mut Seen) {
         let source = record.source;
         let lines = self.lines(block.streams()[source.stream as usize].id());
         let stream = &block.streams()[source.stream as usize];
-        let lines: Vec<_> = lines.iter().filter(|line| who_of(line, stream) == source.who).map(|line| subject_of_text(line)).collect();
+        let of_source = lines.iter().filter(|line| who_of(line, stream) == source.who);
+        let lines: Vec<_> = of_source.map(|line| subject_of_text(self.known_of(line))).collect();
         let Begun { trace, mut loose, head, .. } = begun(&lines, limits);
         let first = subject(block, from);
         if let Some((fold, mut of_trace)) = trace
-            && let Some((fold, own)) = go_on(fold, record, block, from, limits)
+            && let Some((fold, own)) = go_on(fold, record, block, from, limits, seen)
         {
             of_trace.append(&mut loose);
             record.fold = fold;
@@ -67,6 +70,11 @@ impl Earlier<'_> {
         } else if record.lines.first() == Some(&from) && !has_log_header(&first) && is_head(head.len(), &first) {
             record.earlier = text_of(&lines, &head);
         }
+    }
+
+    /// What of a line may be shown: of a secret that the tail has a part of, it could not be told that it is one.
+    fn known_of(self, line: &[u8]) -> &[u8] {
+        if line.len() < self.tails.max_line() { line } else { without_last_word(line) }
     }
 
     /// The tail of a stream, oldest line first.
@@ -112,7 +120,7 @@ fn begun<L: AsRef<[u8]>>(lines: &[L], limits: Limits) -> Begun {
 }
 
 /// The trace with the lines of a record, from the first of its source on, if all of them belong to it.
-fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limits) -> Option<(Fold, Vec<u32>)> {
+fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limits, seen: &mut Seen) -> Option<(Fold, Vec<u32>)> {
     let (mut own, mut loose) = (Vec::new(), Vec::new());
     let last = *record.loose().last().or(record.lines.last())?;
     let mut next = Some(from);
@@ -125,7 +133,7 @@ fn go_on(mut fold: Fold, record: &Record, block: &Block, from: u32, limits: Limi
             Step::Loose => loose.push(line),
             Step::Ends => return None,
         }
-        next = beside_on(block, line, record.source);
+        next = seen.beside(block, line, record.source, Way::On);
     }
     // It ends where it did by itself.
     (own.last() == record.lines.last()).then_some((fold, own))

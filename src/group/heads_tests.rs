@@ -85,6 +85,19 @@ fn a_secret_in_the_head_is_redacted() {
 }
 
 #[test]
+fn a_secret_at_which_a_line_of_the_tail_was_cut_is_not_in_the_message() {
+    let most = GroupConfig::default().tails.max_line.bytes();
+    let url = " postgres://bob:hunter2hunter2";
+    let start = "java.lang.IllegalStateException: no ";
+    for kept in 0..url.len() {
+        let head = format!("{start}{}{url}@db.shop/orders refused", "x".repeat(most - start.len() - kept));
+        let got = two(&[&head], &[CART], |line| line == CART, true);
+        assert_eq!(told(&got), [("java.lang.IllegalStateException at com.shop.Cart.add", 1)]);
+        assert!(!got.list[0].message.contains("postgres"), "{}", got.list[0].message);
+    }
+}
+
+#[test]
 fn what_a_logger_wrote_before_a_bare_trace_is_in_the_message_only() {
     let trace = ["java.lang.IllegalStateException: no", CART];
     let header = "2026-11-21 20:00:00 ERROR order 7 failed";

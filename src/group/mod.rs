@@ -46,6 +46,7 @@ mod redact;
 mod rollouts;
 #[cfg(test)]
 mod samples;
+mod seen;
 mod shown;
 mod sight;
 mod storm;
@@ -55,7 +56,7 @@ mod template;
 mod trace;
 mod window;
 
-pub use absence::{AbsentRule, Beat};
+pub use absence::{AbsentRule, Beat, tells_of_absence};
 pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};

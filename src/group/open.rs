@@ -57,6 +57,8 @@ pub(super) struct OpenTrace {
     pub(super) text: String,
     /// Lines after them that belong to the trace if another one follows.
     pub(super) loose: String,
+    /// These lines end inside of a private key: what comes next is a part of it.
+    pub(super) in_key: bool,
     /// When the last piece came.
     pub(super) touched: Timestamp,
     /// Its first hit with the lines around it, where it was captured.

@@ -10,11 +10,13 @@ use crate::rules::RuleSet;
 use super::fingerprint::{Counting, Place};
 use super::names::StateNames;
 use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, tenant_hash};
+use super::shown::redacted;
 use super::trace::Fold;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     tenant: TenantId,
+    /// Without secrets: they show who logged. What makes the identity stands with each hit then.
     labels: Vec<(String, String)>,
     /// Names of the source, which are hashes, in hex.
     stream: String,
@@ -24,6 +26,8 @@ struct Saved {
     fold: Fold,
     text: String,
     loose: String,
+    #[serde(default)]
+    in_key: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,20 +35,30 @@ struct SavedHit {
     rule: RuleName,
     at: i64,
     is_late: bool,
+    /// What is told by the labels as sent, where the row has others.
+    told_by: Option<SavedHashes>,
     line: LoneLine,
 }
 
+/// [`Place`] and [`Counting`].
+#[derive(Serialize, Deserialize)]
+struct SavedHashes([u8; 16], [u8; 16]);
+
 /// The content of a row. `None` when it cannot be written.
 pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
+    let sent = trace.stream.labels();
+    let labels: Vec<_> = sent.iter().map(|(name, value)| (name.to_owned(), redacted(name, value))).collect();
+    let had_secrets = sent.iter().zip(&labels).any(|((_, sent), (_, kept))| sent != kept);
     let hit = |hit: &OpenHit| SavedHit {
         rule: rules.rule(hit.rule).name.clone(),
         at: hit.at.nanos(),
         is_late: hit.is_late,
+        told_by: had_secrets.then(|| SavedHashes(hit.place.bytes(), hit.counting.whole().0)),
         line: LoneLine::clone(&hit.line),
     };
     let saved = Saved {
         tenant: trace.tenant.clone(),
-        labels: trace.stream.labels().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        labels,
         stream: format!("{:x}", trace.key.stream.0),
         who: format!("{:x}", trace.key.who),
         version: trace.version,
@@ -52,6 +66,7 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
         fold: trace.fold.clone(),
         text: trace.text.clone(),
         loose: trace.loose.clone(),
+        in_key: trace.in_key,
     };
     serde_json::to_string(&saved).ok()
 }
@@ -90,9 +105,11 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
             continue;
         };
         let line = Arc::new(hit.line.clone());
-        let (tenant, state) = (&saved.tenant, known.names.of(rule));
-        let place = Place::new(tenant, known.cluster, state, &stream);
-        let counting = Counting::new(tenant, known.cluster, state, known.rules.rule(rule), &stream);
+        let (tenant, state, settings) = (&saved.tenant, known.names.of(rule), known.rules.rule(rule));
+        let (place, counting) = match &hit.told_by {
+            Some(SavedHashes(place, counting)) => (Place::from_bytes(*place), Counting::from_bytes(*counting, settings)),
+            None => (Place::new(tenant, known.cluster, state, &stream), Counting::new(tenant, known.cluster, state, settings, &stream)),
+        };
         hits.push(OpenHit { rule, place, counting, at: Timestamp(hit.at), is_late: hit.is_late, line });
     }
     let key = OpenKey { tenant: tenant_hash(&saved.tenant), stream: stream_id, who };
@@ -107,6 +124,7 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         fold: saved.fold,
         text: saved.text,
         loose: saved.loose,
+        in_key: saved.in_key,
         touched: now,
         // Nobody waits for it, so it is not kept.
         evidence: None,

@@ -5,6 +5,7 @@ use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
 use crate::model::{Block, Generation, Hit, Line};
+use crate::rules::CountBy;
 
 use super::*;
 
@@ -22,6 +23,8 @@ struct Life {
     seen: Vec<Sighting>,
     hits: u64,
     clock: i64,
+    /// Label that all streams have, besides those of their pod.
+    label: Option<(&'static str, &'static str)>,
     /// The rule that hits are of.
     hit: RuleId,
 }
@@ -45,6 +48,7 @@ impl Life {
             seen: Vec::new(),
             hits: 0,
             clock: 0,
+            label: None,
             hit: RuleId(0),
         }
     }
@@ -61,7 +65,8 @@ impl Life {
     fn scan(&mut self, lines: &[(u32, &str)], is_hit: impl Fn(&str) -> bool) -> Option<Sightings> {
         let mut block = Block::default();
         for name in ["api", "web"] {
-            block.add_stream(stream(&[("namespace", "shop"), ("pod", name)]));
+            let own = [("namespace", "shop"), ("pod", name)];
+            block.add_stream(stream(&own.into_iter().chain(self.label).collect::<Vec<_>>()));
         }
         if lines.iter().any(|(stream, _)| *stream == 2) {
             block.add_stream(stream(&[("namespace", "shop"), ("pod", &"w".repeat(17 << 10))]));
@@ -228,6 +233,61 @@ fn an_ordinary_line_at_the_end_of_a_push_counts_at_once() {
         life.push(&[(0, line)], |_| true);
     }
     assert_eq!((life.hits, life.open.is_empty()), (2, true));
+}
+
+#[test]
+fn a_secret_in_a_label_is_in_no_row_and_the_restored_trace_is_of_the_same_event_and_window() {
+    let secrets = [("token", "hunter2canary"), ("app", "password=hunter2canary"), ("node", "postgres://bob:hunter2canary@db")];
+    for label in secrets {
+        let seen = [false, true].map(|restarts| {
+            let mut life = life();
+            life.label = Some(label);
+            let rules = vec![crate::rules::Rule { by: vec![CountBy::Label(label.0.into()), CountBy::Template], ..rule("r", 1, 60) }];
+            life.rules = self::rules(rules);
+            life.book.set_rules(&life.rules);
+            life.push(&[(0, "panic: x")], |_| true);
+            assert!(!life.rows.is_empty() && !life.rows.values().any(|row| row.contains("hunter2")), "{:?}", life.rows);
+            if restarts {
+                life.restart();
+            }
+            life.push(&[(0, ""), (0, "goroutine 1 [running]:"), (0, "main.main()")], |_| false);
+            assert!(!life.rows.values().any(|row| row.contains("hunter2")), "{:?}", life.rows);
+            life.end();
+            life.seen.remove(0)
+        });
+        let [kept, restored] = seen.map(|s| (s.fingerprint, s.window_key, s.place, s.template));
+        assert_eq!(restored, kept, "{label:?}");
+    }
+}
+
+#[test]
+fn a_private_key_that_comes_in_several_pushes_is_in_no_row_and_no_message() {
+    let lines = [
+        "java.lang.IllegalStateException: bad key -----BEGIN PRIVATE KEY-----",
+        "MIIEvQcanaryAAAA",
+        "MIIEvQcanaryBBBB",
+        "-----END PRIVATE KEY----- of the shop",
+        "\tat com.shop.Cart.add(Cart.java:1)",
+        "\tat com.shop.Api.post(Api.java:1)",
+    ];
+    for cuts in 0..1 << (lines.len() - 1) {
+        let mut life = life();
+        let mut push = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            push.push((0, *line));
+            if cuts >> number & 1 == 1 || number + 1 == lines.len() {
+                life.push(&push, |line| line.starts_with("java"));
+                assert!(!life.rows.values().any(|row| row.contains("canary")), "{cuts:b}: {:?}", life.rows);
+                life.restart();
+                push.clear();
+            }
+        }
+        life.end();
+        assert_eq!(life.told(), [("java.lang.IllegalStateException at com.shop.Cart.add < com.shop.Api.post", 1)], "{cuts:b}");
+        let message = &life.seen[0].message;
+        assert!(!message.contains("canary") && message.contains(" of the shop"), "{cuts:b}: {message}");
+        assert!(message.ends_with(lines[5]), "{cuts:b}: {message}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{Fingerprint, Hit, Stream};
 
+use super::evidence::behind_key;
 use super::fingerprint::{Identity, Place};
 use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece, tenant_hash};
 use super::records::{MAX_LINES, Record};
@@ -73,6 +74,7 @@ impl Batch<'_> {
             fold: record.fold.clone(),
             text: String::new(),
             loose: String::new(),
+            in_key: false,
             touched: self.received,
             evidence: None,
         }
@@ -90,7 +92,8 @@ impl Batch<'_> {
     /// Adds the lines of a record to the text of its trace.
     fn add_text(&self, trace: &mut OpenTrace, record: &Record) {
         let most = self.context.config.max_message.bytes();
-        let mut loose = redact(&String::from_utf8_lossy(&record.loose_text(self.block, most))).into_owned();
+        let new = shown(&record.text(self.block, most), most, &mut trace.in_key);
+        let mut loose = redact(&shown(&record.loose_text(self.block, most), most, &mut trace.in_key)).into_owned();
         // One line may be as long as its push.
         loose.truncate(loose.floor_char_boundary(most));
         if record.lines.is_empty() {
@@ -99,7 +102,6 @@ impl Batch<'_> {
         }
         let before = std::mem::replace(&mut trace.loose, loose);
         if trace.text.len() < most {
-            let new = String::from_utf8_lossy(&record.text(self.block, most)).into_owned();
             add(&mut trace.text, &before, most);
             add(&mut trace.text, &new, usize::MAX);
             trace.text = redact(&trace.text).into_owned();
@@ -115,6 +117,15 @@ fn fingerprint_so_far(record: &Record, place: Place, lone: &LoneLine) -> Fingerp
         identity = record.identity(&mut template);
     }
     place.fingerprint(identity.group_of(template.as_bytes()))
+}
+
+/// What of lines is not inside of a private key that began before them. `in_key` is the memory of that.
+fn shown(lines: &[u8], most: usize, in_key: &mut bool) -> String {
+    let text = String::from_utf8_lossy(lines);
+    let shown = behind_key(&text, in_key).to_owned();
+    // A key may begin in the lines that were too much.
+    *in_key |= lines.len() >= most;
+    shown
 }
 
 fn add(text: &mut String, lines: &str, most: usize) {

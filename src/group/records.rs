@@ -9,9 +9,7 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_128;
-
-use crate::model::{Block, Hit, RuleId, Stream, kubernetes_of, message};
+use crate::model::{Block, Hit, RuleId, Stream, message};
 use crate::rules::RuleSet;
 
 use super::fingerprint::Identity;
@@ -19,27 +17,16 @@ use super::heads::{Earlier, is_head};
 use super::mask::MAX_TEMPLATE;
 use super::open::{OpenTrace, OpenTraces};
 use super::redact::redact;
+use super::seen::{MAX_ASIDE, Seen, Source, Way};
 use super::sight::Map;
 use super::subject::without_colours;
 use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look, names_exception};
-
-/// Lines of other streams that are stepped over to find the next one of a stream. Senders put the lines of a stream together.
-const MAX_ASIDE: usize = 512;
 
 /// Lines that a logger may write before a trace.
 pub(super) const MAX_HEAD: usize = 4;
 
 /// Hits of what is not known to be a trace that wait at once.
 pub(super) const MAX_LINES: usize = 8;
-
-/// Whose lines may be one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Source {
-    /// Index of the stream in the block.
-    pub(super) stream: u32,
-    /// Hash of the pod that the record names; 0 for none.
-    pub(super) who: u128,
-}
 
 /// Lines that are one record.
 #[derive(Debug)]
@@ -97,6 +84,7 @@ pub(super) struct Records {
     of_hit: Map<u32, u32>,
     /// The last line of each source that was read.
     done: Map<Source, u32>,
+    seen: Seen,
     holds: bool,
 }
 
@@ -106,6 +94,7 @@ impl Records {
         self.list.clear();
         self.of_hit.clear();
         self.done.clear();
+        self.seen.begin(block);
         self.holds = waiting.holds;
         if let Some(open) = waiting.open.filter(|open| !open.is_empty()) {
             let of_stream = |stream: &Stream| {
@@ -117,12 +106,13 @@ impl Records {
             self.resume(block, hits, limits, of_stream);
         }
         for hit in hits {
-            let source = source_of(block, hit.line);
+            let source = self.seen.source_of(block, hit.line);
             let done = if self.done.is_empty() { None } else { self.done.get(&source).copied() };
-            if done.is_none_or(|done| done < hit.line) && is_near_trace(block, hit.line, source) {
+            if done.is_none_or(|done| done < hit.line) && self.is_near_trace(block, hit.line, source) {
                 let first = self.first(block, hit.line, source, limits, done);
                 // Only the first line of a source in the block may go on with what came before.
-                let is_first = (first as usize) < MAX_ASIDE && done.is_none() && beside(block, first, source, Way::Back).is_none();
+                let is_first =
+                    (first as usize) < MAX_ASIDE && done.is_none() && self.seen.beside(block, first, source, Way::Back).is_none();
                 let earlier = waiting.earlier.filter(|_| is_first);
                 self.read(Lines { block, hits, limits, earlier }, source, None, first..=hit.line);
             }
@@ -144,7 +134,7 @@ impl Records {
                 return;
             }
             let Some(traces) = wanted.get_mut(&line.stream) else { continue };
-            let source = source_of(block, number as u32);
+            let source = self.seen.source_of(block, number as u32);
             let Some(at) = traces.iter().position(|trace| trace.key.who == source.who) else { continue };
             let trace = traces.swap_remove(at);
             if traces.is_empty() {
@@ -174,15 +164,23 @@ impl Records {
         self.of_hit.get(&(hit as u32)).map(|record| &self.list[*record as usize])
     }
 
+    /// True when a line looks like part of a trace, or one beside it does without doubt.
+    fn is_near_trace(&mut self, block: &Block, line: u32, source: Source) -> bool {
+        let seen = &mut self.seen;
+        seen.look_of(block, line) != Look::Other
+            || [Way::On, Way::Back]
+                .into_iter()
+                .any(|way| seen.beside(block, line, source, way).is_some_and(|line| seen.look_of(block, line) == Look::Telling))
+    }
+
     /// The line from which on a record that holds `line` can begin, or the one before it.
-    fn first(&self, block: &Block, line: u32, source: Source, limits: Limits, done: Option<u32>) -> u32 {
+    fn first(&mut self, block: &Block, line: u32, source: Source, limits: Limits, done: Option<u32>) -> u32 {
         let (mut first, mut loose, mut lines) = (line, 0, 0);
-        while let Some(before) = beside(block, first, source, Way::Back).filter(|before| done.is_none_or(|done| done < *before)) {
+        while let Some(before) = self.seen.beside(block, first, source, Way::Back).filter(|before| done.is_none_or(|done| done < *before)) {
             first = before;
             lines += 1;
-            let text = subject(block, before);
-            loose = if look(&text) == Look::Other { loose + 1 } else { 0 };
-            if loose > MAX_LOOSE || lines > limits.lines || loose > 0 && has_log_header(&text) {
+            loose = if self.seen.look_of(block, before) == Look::Other { loose + 1 } else { 0 };
+            if loose > MAX_LOOSE || lines > limits.lines || loose > 0 && has_log_header(&subject(block, before)) {
                 break;
             }
         }
@@ -197,7 +195,7 @@ impl Records {
         while let Some(line) = next {
             let text = subject(block, line);
             self.done.insert(source, line);
-            next = beside(block, line, source, Way::On);
+            next = self.seen.beside(block, line, source, Way::On);
             match record.as_mut().map_or(Step::Ends, |record| record.fold.step(&text, limits)) {
                 Step::Continues => record.as_mut().expect("a record took it").take(line),
                 Step::Loose => record.as_mut().expect("a record took it").loose.push(line),
@@ -245,7 +243,7 @@ impl Records {
         // What counts is settled by what came now.
         let is_settled = record.fold.is_proven() && !record.hits.is_empty() || record.hits.len() == 1;
         if let Some(earlier) = lines.earlier.take().filter(|_| is_settled) {
-            earlier.join(&mut record, lines.block, from, lines.limits);
+            earlier.join(&mut record, lines.block, from, lines.limits, &mut self.seen);
         }
         record.is_held = record.is_open || record.resumed.is_some();
         if !record.is_held && !record.is_trace() {
@@ -375,49 +373,6 @@ pub(super) fn subject_of_text(text: &[u8]) -> Cow<'_, [u8]> {
 pub fn look_at(text: &[u8]) -> (Look, bool) {
     let text = subject_of_text(text);
     (look(&text), has_log_header(&text))
-}
-
-/// Whose a line is.
-pub(super) fn source_of(block: &Block, line: u32) -> Source {
-    let line = &block.lines()[line as usize];
-    Source { stream: line.stream, who: who_of(block.text(line), block.stream_of(line)) }
-}
-
-/// The pod that a line of a collector's stream names, as a hash; 0 for none.
-pub(super) fn who_of(text: &[u8], stream: &Stream) -> u128 {
-    let is_record = text.first() == Some(&b'{') && stream.workload().pod.is_empty();
-    let who = if is_record { kubernetes_of(text) } else { None };
-    who.map_or(0, |who| xxh3_128([who.namespace, who.pod, who.container, who.node].join("\0").as_bytes()))
-}
-
-#[derive(Clone, Copy)]
-enum Way {
-    Back,
-    On,
-}
-
-/// The next line of a source.
-pub(super) fn beside_on(block: &Block, line: u32, source: Source) -> Option<u32> {
-    beside(block, line, source, Way::On)
-}
-
-/// The next line of a source, in one direction.
-fn beside(block: &Block, line: u32, source: Source, way: Way) -> Option<u32> {
-    let lines = block.lines();
-    let is_of = |at: &usize| lines[*at].stream == source.stream && source_of(block, *at as u32) == source;
-    let line = line as usize;
-    let found = match way {
-        Way::Back => (line.saturating_sub(MAX_ASIDE)..line).rev().find(is_of),
-        Way::On => (line + 1..(line + 1 + MAX_ASIDE).min(lines.len())).find(is_of),
-    };
-    found.map(|at| at as u32)
-}
-
-/// True when a line looks like part of a trace, or one beside it does without doubt.
-fn is_near_trace(block: &Block, line: u32, source: Source) -> bool {
-    let look_of = |line| look(&subject(block, line));
-    look_of(line) != Look::Other
-        || [Way::On, Way::Back].into_iter().any(|way| beside(block, line, source, way).is_some_and(|line| look_of(line) == Look::Telling))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn shown_labels(labels: &Labels, config: &GroupConfig, cut: &mut u64) -> Labels 
 }
 
 /// A label's value without secrets. It is read together with its name, because `token="..."` is told by the name.
-fn redacted(name: &str, value: &str) -> String {
+pub(super) fn redacted(name: &str, value: &str) -> String {
     let pair = format!("{name}={value}");
     match redact(&pair).split_once('=') {
         Some((kept, value)) if kept == name => value.to_owned(),

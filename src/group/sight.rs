@@ -474,8 +474,7 @@ impl Batch<'_> {
         }
         self.scratch.captures += 1;
         let block = self.block;
-        let text = block.text(&block.lines()[line]);
-        let is_shared = !self.scratch.slots[slot as usize].is_identified && kubernetes_of(text).is_some();
+        let is_shared = !self.scratch.slots[slot as usize].is_identified;
         let spot = Spot { tenant: &self.out.tenant, block, line, received: self.received, is_shared };
         let raw = captures.capture(fingerprint, spot);
         let evidence = Arc::new(raw.evidence());

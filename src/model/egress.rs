@@ -120,7 +120,12 @@ impl Egress {
         }
     }
 
-    fn hide_labels(&self, labels: &Labels) -> Labels {
+    /// The labels as the receiver may see them.
+    ///
+    /// # Panics
+    /// Never: names that look the same are one.
+    #[must_use]
+    pub fn hide_labels(&self, labels: &Labels) -> Labels {
         let mut pairs: Vec<(String, String)> =
             labels.iter().map(|(name, value)| (self.hide(name).into_owned(), self.hide(value).into_owned())).collect();
         // Names that look the same now: the first one stands for all.

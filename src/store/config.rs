@@ -13,7 +13,8 @@ use crate::model::Span;
 pub struct StoreConfig {
     /// The database file, on a local disk. Missing folders are made. Left out, the program picks a place and prints it at start.
     pub path: Option<PathBuf>,
-    /// Most events that are kept. When there are more, the tenth that was hit least recently is removed.
+    /// Most events that are kept. When there are more, a tenth is removed: resolved ones first, those that fire last, and of each those that
+    /// were hit least recently.
     pub max_events: u64,
     /// An event that was not hit for so long is removed.
     pub max_event_age: Span,

@@ -2,7 +2,7 @@
 //!
 //! | What | By number | By age |
 //! |---|---|---|
-//! | events, with their evidence | over `max_events`, those hit least recently go until a tenth is free | not hit for `max_event_age` |
+//! | events, with their evidence | over `max_events`, resolved ones, then others that do not fire, then those hit least recently go until a tenth is free | not hit for `max_event_age` |
 //! | incidents that are over | `max_incidents`, those that ended first go | `max_incident_age`, when no event last fired in them |
 //! | windows | over `max_windows`, those counted in least recently | not counted in for longer than the longest window |
 //! | request digests | `max_requests`, the oldest go | `request_age` |
@@ -124,7 +124,8 @@ fn is_due(last: Option<Timestamp>, every: Duration, now: Timestamp) -> bool {
 fn step(connection: &Connection, config: &StoreConfig, now: Timestamp, surplus: u64, trim: bool, sweep: bool) -> Result<Step> {
     let mut step = Step { fingerprints: Vec::new(), trim_again: false, sweep_again: false };
     if surplus > 0 {
-        let least_recent = "SELECT row FROM heads ORDER BY written_at, row LIMIT ?1";
+        // What is over goes first, and what fires last.
+        let least_recent = "SELECT row FROM heads ORDER BY CASE state WHEN 3 THEN 0 WHEN 2 THEN 2 ELSE 1 END, written_at, row LIMIT ?1";
         remove_events(connection, least_recent, &[to_i64(surplus)], &mut step.fingerprints)?;
     }
     if sweep {

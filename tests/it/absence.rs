@@ -7,10 +7,12 @@ use kube_sentinel::app::Config;
 use kube_sentinel::flow::Clock;
 use kube_sentinel::model::{ByteSize, Span, Timestamp};
 use kube_sentinel::proto::v1::{Kind, Reason, State, SubscribeRequest};
+use kube_sentinel::serve::config::{Hidden, KeyConfig, RedactConfig, Role, Secret};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::shell::{run, text};
 use crate::support::{Program, SOON, config_with_rules, eventually, now, push_body, rule_file, subscriber};
 
 /// Time that passes in one step, a second at a time. The program takes at most five seconds between two looks at the clock for time in
@@ -150,7 +152,7 @@ fn a_line_that_does_not_come_fires_and_one_that_comes_again_resolves_in_lists_fe
     world.pass(3);
     let event = world.absence("firing", "absent");
     assert_eq!([&event["namespace"], &event["workload"], &event["template"]], ["shop", "backup", "<absent>"]);
-    assert_eq!(event["message"], format!("no line matched rule beat for 10s; last seen at {last}"));
+    assert_eq!(event["message"], "no line matched rule beat for 10s");
     let shown = world.shown_as("beat", "absent", &Value::Null);
     assert_eq!((&shown["absence"]["absent"], &shown["absence"]["keys"][0]["last_seen"]), (&json!(1), &json!(last.to_string())));
     let figure = |state: &str| world.program().figures().sum("kube_sentinel_group_watched_keys", &[&format!("state=\"{state}\"")]);
@@ -178,7 +180,7 @@ fn a_line_from_anywhere_is_waited_for_before_the_first_one_came() {
     let world = World::new("absent: 10s, by: [rule], match: {pattern: heartbeat}");
     world.pass(4);
     let event = world.absence("firing", "absent");
-    assert_eq!(event["message"], "no line matched rule beat for 10s; never seen");
+    assert_eq!(event["message"], "no line matched rule beat for 10s");
     world.beat();
     world.absence("resolved", "seen_again");
 }
@@ -307,6 +309,62 @@ fn keys_beyond_the_bound_are_counted_and_not_waited_for() {
     assert_eq!(world.program().figures().sum("kube_sentinel_group_unwatched_keys_total", &[]), 1.0);
     world.pass(3);
     assert_eq!(world.absence("firing", "absent")["workload"], "backup");
+}
+
+#[test]
+fn who_may_not_see_addresses_sees_none_in_what_is_waited_for_and_in_figures() {
+    let rule = "absent: 10s, by: [pod, container, node, 'label:peer'], match: {pattern: heartbeat}";
+    let (operator, reader) = ("operator-0123456789abcdef", "reader-0123456789abcdef");
+    let world = World::with(rule, |config| {
+        let key = |name: &str, role, key: &str, hide: &[Hidden]| KeyConfig {
+            name: name.to_owned(),
+            role,
+            key_file: None,
+            key: Some(Secret::new(key.to_owned())),
+            redact: Some(RedactConfig { hide: hide.to_vec(), max_length: None }),
+        };
+        config.serve.auth.keys = vec![key("ops", Role::Operator, operator, &[]), key("grafana", Role::Reader, reader, &[Hidden::Ip])];
+        (config.serve.ingest.allow_unauthenticated, config.serve.api.allow_unauthenticated) = (true, true);
+    });
+    let labels = [("namespace", "10.0.0.1"), ("pod", "10.0.0.2"), ("container", "10.0.0.3"), ("node", "10.0.0.4"), ("peer", "10.0.0.5")];
+    world.push(&labels, world.clock.now(), "heartbeat");
+    world.push(&labels, world.clock.now(), "boom");
+    world.push(&[("namespace", "10.0.0.6"), ("app", "api")], world.clock.now(), "boom");
+    world.shown_as("beat", "waiting", &Value::Null);
+    let get = |path: &str, key: &str| {
+        let program = world.program();
+        program.send(|http| http.get(format!("{}{path}", program.api)).bearer_auth(key)).expect("an answer").json()
+    };
+    let beat = |key: &str| get("/api/rules", key)["rules"][0]["absence"]["keys"][0].clone();
+    let names = |key: &str| {
+        let beat = beat(key);
+        ["namespace", "workload", "pod", "container", "node"].map(|name| beat[name].as_str().expect("a name").to_owned())
+    };
+    assert_eq!((&names(operator)[0], &beat(operator)["labels"]), (&"10.0.0.1".to_owned(), &json!({"peer": "10.0.0.5"})));
+    assert!(names(operator).iter().all(|name| name.starts_with("10.0.0.")), "{:?}", names(operator));
+    assert_eq!((names(reader), &beat(reader)["labels"]), (["<ip>"; 5].map(str::to_owned), &json!({"peer": "<ip>"})));
+    let figures = |key: &str| get("/api/stats", key)["errors_by_namespace"].clone();
+    assert_eq!(figures(operator), json!({"10.0.0.1": 1, "10.0.0.6": 1}));
+    assert_eq!(figures(reader), json!({"<ip>": 2}), "names that look the same are one");
+}
+
+#[test]
+fn an_absence_counts_as_an_outbreak_in_a_replay_and_its_message_is_no_line() {
+    let world = World::new(BEAT);
+    world.beat();
+    world.pass(3);
+    world.absence("firing", "absent");
+    world.pass(1);
+    let new = world.folder.path().join("new.yaml");
+    fs::write(&new, rule_file(&[("told", "match: {pattern: 'no line matched'}"), ("other", "match: {pattern: boom}")])).expect("a file");
+    let in_force = world.folder.path().join("rules.yaml");
+    let data = world.folder.path().to_owned();
+    let done = run(&["replay", "--rules", text(&new), "--baseline", text(&in_force), "--store", "--data", text(&data), "--format", "json"]);
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{}", done.err));
+    assert_eq!((&report["new"], &report["same"]), (&json!(0), &json!(1)), "{report}");
+    let rules = report["in_force"]["rules"].as_array().expect("a list");
+    let beat = rules.iter().find(|rule| rule["rule"] == "beat").unwrap_or_else(|| panic!("{report}"));
+    assert_eq!((&beat["outbreaks"], &beat["fired"]), (&json!(1), &json!(1)));
 }
 
 #[test]

@@ -42,6 +42,25 @@ fn the_examples_hold_their_tests() {
 }
 
 #[test]
+fn a_wait_that_is_shorter_than_the_time_after_which_a_source_is_down_ends_only_once_it_was_heard_again() {
+    let wait = |lines: &str, rest: &str| {
+        let tests = format!("tests:\n  - name: wait\n    stream: {{namespace: shop, app: api, node: a}}\n    lines: {lines}\n    {rest}\n");
+        let (_folder, rules) = folder(&tests);
+        fs::write(&rules, "rules:\n  - {name: beat, priority: P2, match: {pattern: heartbeat}, absent: 30s}\n").expect("written");
+        let done = run(&["rules", "test", "--rules", text(&rules)]);
+        assert_eq!(verdict(&done), (Some(0), "1 rules, 0 samples, 1 tests, 0 failed"), "{} {}", done.out, done.err);
+    };
+    let beats = "{at: 0s, repeat: 20, every: 5s, line: heartbeat}";
+    let others = |node: &str| format!("{{at: 100s, repeat: 60, every: 10s, stream: {{app: web, node: {node}}}, line: 'GET /'}}");
+    wait(&format!("[{beats}, {}]", others("b")), "transitions: [{at: 395s, rule: beat, to: pending, reason: source_down}]");
+    wait(&format!("[{beats}, {}]", others("a")), "transitions: [{at: 130s, rule: beat, to: firing, reason: absent}]");
+    wait(
+        &format!("[{beats}, {{at: 200s, stream: {{app: web, node: a}}, line: 'GET /'}}]"),
+        "expect: [{at: 199s, rule: beat, absent: true}, {at: 201s, rule: beat, state: firing, reason: absent, count: 1}]",
+    );
+}
+
+#[test]
 fn thresholds_windows_and_lives_are_tested_in_virtual_time() {
     let cases = [
         (

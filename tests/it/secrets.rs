@@ -65,3 +65,21 @@ fn a_secret_in_a_line_is_nowhere_but_in_the_answer_that_nobody_else_sees() {
     assert_eq!(server.stop(), Some(0));
     assert_eq!(files_with_canary(&path), [] as [String; 0], "after its end");
 }
+
+#[test]
+fn a_secret_in_a_label_of_a_trace_that_waits_is_in_no_file_while_it_waits_and_after() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), "group:\n  trace: {hold: 1h}\n");
+    let labels = [("namespace", "shop"), ("pod", "api-0"), ("token", CANARY)];
+    let lines = ["panic: runtime error: index out of range [5] with length 3", "", "goroutine 1 [running]:", "main.main()"];
+    for line in &lines {
+        assert_eq!(server.push(&push_body(&labels, now(), &[line])), 204);
+    }
+    assert_eq!(server.hits(), 0, "it waits");
+    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "in its row");
+    server.kill();
+    let server = Server::start(folder.path(), "group:\n  trace: {hold: 1h}\n");
+    assert_eq!(server.push(&push_body(&labels, now(), &["all is well"])), 204);
+    assert!(server.hits() > 0, "it counts");
+    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "when its row is gone");
+}

@@ -210,6 +210,17 @@ fn ordinary_traffic_meets_no_shipped_rule() {
         "Stopping container api gracefully, SIGTERM received",
         r#"time="2026-01-14T10:02:11Z" level=info msg="certificate rotated" notAfter="2026-04-14T10:02:11Z" x509_serial=3f"#,
         "GC(42) Pause Young (Normal) (G1 Evacuation Pause) 24M->8M(64M) 3.112ms",
+        // An orderly stop, a list of codes, and a detector that says what it will look for.
+        "2026-01-14T10:02:11.532Z [INFO]  core: vault is sealed",
+        "INFO retry policy: will retry on EMFILE, ENFILE, EINTR",
+        concat!(
+            "Finish parsing log monitor config file /config/kernel-monitor.json: {Rules:[",
+            r"{Reason:OOMKilling Pattern:Killed process \d+ (.+) total-vm:\d+kB} {Reason:Ext4Error Pattern:EXT4-fs error .*} ",
+            r"{Reason:UnregisterNetDevice Pattern:unregister_netdevice: waiting for \w+ to become free. Usage count = \d+} ",
+            r"{Reason:KernelOops Pattern:BUG: unable to handle kernel NULL pointer dereference at .*} ",
+            r"{Reason:TaskHung Pattern:task [\S ]+:\w+ blocked for more than \w+ seconds\.} {Reason:IOError Pattern:Buffer I/O error .*} ",
+            r"{Reason:XfsHasShutDown Pattern:XFS .* Shutting down filesystem.?}]}",
+        ),
     ];
     let packs = packs();
     for line in lines {

@@ -104,7 +104,9 @@ fn note(rules: &mut BTreeMap<RuleName, Counts>, entry: &FeedEntry, from: Timesta
     let (event, head) = (&entry.event, &entry.event.head);
     let within = |at: Timestamp| (from..=to).contains(&at);
     match (head.state, head.reason) {
-        (EventState::Firing, TransitionReason::ThresholdReached | TransitionReason::Reappeared) if within(head.last_seen) => {
+        (EventState::Firing, TransitionReason::ThresholdReached | TransitionReason::Reappeared | TransitionReason::Absent)
+            if within(head.last_seen) =>
+        {
             let counts = rules.entry(event.rule.clone()).or_default();
             counts.outbreaks += 1;
             counts.fired.insert(event.row);

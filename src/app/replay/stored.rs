@@ -1,11 +1,12 @@
 //! A back-test over what the store keeps of lines: a lower bound, because only lines near hits of the rules in force are kept, redacted and cut.
 //!
 //! Of each event it has the lines around its first and its last captured hit, and its message, which is the text of the first hit: it stands
-//! for those of the first and of the last hit that were not captured.
+//! for those of the first and of the last hit that were not captured. Events of lines that did not come have none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::group::tells_of_absence;
 use crate::model::{Block, ErrorEvent, EventId, Evidence, Line, Stream, Timestamp};
 use crate::store::{EventFilter, KeptEvidence, Store, StoreError};
 
@@ -75,7 +76,7 @@ fn kept(store: &Store, between: &Between) -> Result<Vec<KeptLine>, StoreError> {
     let mut before: Option<EventId> = None;
     loop {
         let page = store.list_newest(&filter, before, PAGE)?;
-        for event in &page.events {
+        for event in page.events.iter().filter(|event| !tells_of_absence(event)) {
             lines.extend(lines_of(event, &store.evidence(event.row)?).into_iter().filter(|line| between.holds(line.at)));
         }
         before = page.events.last().map(|event| event.id);

@@ -30,8 +30,8 @@ use super::sight::Sightings;
 use judge::{Verdict, judge};
 
 pub use beat::Beat;
-pub use rule::AbsentRule;
 pub(in crate::group) use rule::fingerprint;
+pub use rule::{AbsentRule, tells_of_absence};
 
 /// A watch that is held is looked at again after this time, or after this part of its span, if that is longer.
 const LOOK_AGAIN: (Duration, u32) = (Duration::from_secs(1), 600);

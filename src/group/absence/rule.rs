@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Fingerprint, Generation, Labels, Priority, RuleName, TenantId, WindowKey, Workload};
+use crate::model::{ErrorEvent, Fingerprint, Generation, Labels, Priority, RuleName, TenantId, WindowKey, Workload};
 use crate::rules::{CountBy, RuleSet};
 
 use crate::group::SCHEME;
@@ -98,6 +98,12 @@ pub(in crate::group) fn fingerprint(key: WindowKey) -> Fingerprint {
     let mut hash = xxh3_128(&text).to_be_bytes();
     hash[0] = SCHEME;
     Fingerprint(hash)
+}
+
+/// True for an event that tells of a line which did not come: its message is none of a log.
+#[must_use]
+pub fn tells_of_absence(event: &ErrorEvent) -> bool {
+    event.fingerprint == fingerprint(event.window_key)
 }
 
 /// The key of a rule that waits for a line from anywhere.

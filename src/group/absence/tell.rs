@@ -130,7 +130,8 @@ impl Grouper {
         let Some(step) = next((head.state, head.reason), head.life.outbreaks > 0, input) else { return };
         let mut rollout = false;
         if let (EventState::Firing, Some((watch, rule))) = (step.0, known) {
-            head.count = head.count.saturating_add(1);
+            // One that was held first is born with the count of its first absence.
+            head.count = head.count.saturating_add(u64::from(head.life.outbreaks > 0));
             (head.last_seen, head.priority) = (now.clock, rule.priority);
             rollout = self.rollouts.explain(&watch.tenant, &watch.workload, now.clock, self.lifecycle.0.rollout_grace.0);
             self.touched.event(fingerprint).hit = true;
@@ -174,7 +175,7 @@ impl Grouper {
             labels: watch.labels.clone(),
             group: None,
             template: Arc::from(ABSENT),
-            message: Arc::from(message(watch, rule)),
+            message: Arc::from(message(rule)),
             window_key: watch.key,
             window: rule.after,
             merged_into: None,
@@ -188,9 +189,7 @@ impl Grouper {
     }
 }
 
-/// What a person reads. It is written once, so it tells of the line as it was when the event began.
-fn message(watch: &WatchState, rule: &AbsentRule) -> String {
-    let AbsentRule { name, after, .. } = rule;
-    let seen = watch.seen_at.map_or("never seen".to_owned(), |at| format!("last seen at {at}"));
-    format!("no line matched rule {name} for {}; {seen}", Span(*after))
+/// What a person reads. It is written once, for all outbreaks, so it does not say when the line was last seen.
+fn message(AbsentRule { name, after, .. }: &AbsentRule) -> String {
+    format!("no line matched rule {name} for {}", Span(*after))
 }

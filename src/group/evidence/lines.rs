@@ -126,6 +126,17 @@ fn without_keys(lines: &mut [String]) -> bool {
     changed
 }
 
+/// What comes behind the end of a private key, in a text that begins inside of one if `in_key` says so. `in_key` then says it of the text's end.
+pub(in crate::group) fn behind_key<'t>(text: &'t str, in_key: &mut bool) -> &'t str {
+    let rest = match mark(text, "-----END ") {
+        _ if !*in_key => text,
+        Some((_, end)) => &text[end..],
+        None => return "",
+    };
+    *in_key = last_mark(rest, "-----BEGIN ").is_some_and(|(_, end)| mark(&rest[end..], "-----END ").is_none());
+    rest
+}
+
 fn replace(line: &mut String, with: String) -> bool {
     let changed = *line != with;
     *line = with;

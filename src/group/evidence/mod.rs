@@ -26,8 +26,10 @@ use super::tails::Tails;
 
 pub(super) use captured::Captured;
 pub use config::EvidenceConfig;
+pub(super) use lines::behind_key;
 pub use lines::redact_lines;
 pub use raw::RawCapture;
+pub(super) use raw::without_last_word;
 
 /// Locks that ingest threads spread over.
 const SHARDS: usize = 16;
@@ -67,7 +69,7 @@ pub(super) struct Spot<'b> {
     pub(super) line: usize,
     /// Clock time of receipt.
     pub(super) received: Timestamp,
-    /// The stream carries the lines of several pods, and each line tells its own.
+    /// The stream's labels name no pod: it may carry the lines of several, each of which tells its own.
     pub(super) is_shared: bool,
 }
 
@@ -131,9 +133,11 @@ impl Captures {
         raw.hit(block.text(hit), hit.at);
         let after = block.lines()[line + 1..].iter().take(within).take_while(may_follow);
         after.filter(is_neighbour).take(self.config.after).for_each(|line| raw.take(block.text(line), line.at));
-        if spot.is_shared {
+        match pod {
             // The next lines of the stream may be those of another pod.
-            raw.want_no_more();
+            Some(Some(_)) => raw.want_no_more(),
+            Some(None) => raw.want_unnamed(),
+            None => {}
         }
         raw
     }

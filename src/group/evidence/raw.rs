@@ -1,6 +1,6 @@
 //! A hit and its neighbours as they came, secrets included, until they are redacted together. In memory only.
 
-use crate::model::{CaptureId, Evidence, EvidenceLine, Timestamp};
+use crate::model::{CaptureId, Evidence, EvidenceLine, Timestamp, kubernetes_of};
 
 use super::config::EvidenceConfig;
 use super::lines::redact_lines;
@@ -22,6 +22,8 @@ pub struct RawCapture {
     shown: usize,
     /// Lines that are still wanted behind it.
     wanted: usize,
+    /// Of these, lines that name a pod are not wanted.
+    unnamed: bool,
     max_line: usize,
 }
 
@@ -34,7 +36,7 @@ struct RawLine {
 impl RawCapture {
     pub(super) fn new(id: CaptureId, config: &EvidenceConfig) -> Self {
         let (shown, wanted, max_line) = (config.before, config.after, config.max_line.bytes());
-        Self { id, text: Vec::new(), lines: Vec::new(), hit: 0, shown, wanted, max_line }
+        Self { id, text: Vec::new(), lines: Vec::new(), hit: 0, shown, wanted, unnamed: false, max_line }
     }
 
     /// The next line before the hit. `is_cut` where its end is missing already.
@@ -49,7 +51,7 @@ impl RawCapture {
 
     /// The next line behind the hit, if it is wanted.
     pub(in crate::group) fn take(&mut self, text: &[u8], at: Timestamp) {
-        if self.wanted > 0 {
+        if self.wanted > 0 && !(self.unnamed && kubernetes_of(text).is_some()) {
             self.wanted -= 1;
             self.push(text, false, at);
         }
@@ -57,6 +59,11 @@ impl RawCapture {
 
     pub(super) fn want_no_more(&mut self) {
         self.wanted = 0;
+    }
+
+    /// From here on, only lines that name no pod.
+    pub(super) fn want_unnamed(&mut self) {
+        self.unnamed = true;
     }
 
     /// How many further lines are wanted.
@@ -105,7 +112,8 @@ impl std::fmt::Debug for RawCapture {
     }
 }
 
-fn without_last_word(text: &[u8]) -> &[u8] {
+/// The beginning of a line that was cut, without the word that the cut may have parted.
+pub(in crate::group) fn without_last_word(text: &[u8]) -> &[u8] {
     let from = text.len().saturating_sub(CUT_WORD);
     let blank = text[from..].iter().rposition(u8::is_ascii_whitespace);
     &text[..from + blank.unwrap_or(0)]

@@ -124,6 +124,19 @@ fn where_each_line_tells_its_pod_those_of_other_pods_are_no_neighbours() {
 }
 
 #[test]
+fn where_lines_tell_their_pods_a_hit_that_tells_none_has_only_neighbours_that_tell_none() {
+    let mut world = World::new(config(5, 5));
+    let shared = stream(&[("job", "fluent-bit")]);
+    let of_pod = r#"{"log":"x","kubernetes":{"namespace_name":"shop","pod_name":"a"}}"#;
+    let mut push = |lines: &[&str], received| world.push_to(&lines.iter().map(|line| (&shared, *line)).collect::<Vec<_>>(), received);
+    push(&["1", of_pod], 0);
+    let (captured, _) = push(&[of_pod, "2", "panic: x", of_pod, "3"], 1);
+    assert_eq!(texts(&captured[0]), (vec!["1", "2"], "panic: x", vec!["3"]));
+    let (_, amended) = push(&[of_pod, "4"], 2);
+    assert_eq!(texts(&amended[0]).2, ["3", "4"]);
+}
+
+#[test]
 fn steady_hits_are_captured_once_in_an_interval() {
     let mut world = World::new(EvidenceConfig { interval: Span(Duration::from_secs(60)), ..config(1, 0) });
     let captured: Vec<i64> = (0..200).filter(|second| !world.push("a", &["x", "panic: x"], *second).0.is_empty()).collect();

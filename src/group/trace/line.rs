@@ -9,6 +9,9 @@ use super::name::{file_of_frame, leading_type, qualified_type};
 /// PERF: made once, and one search for both of the words that it is part of.
 static PANIC: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("panic"));
 
+/// PERF: the same, for lines that end with a bracket or a quote.
+static IN: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(":in "));
+
 /// What a line looks like. Most looks mean something in a trace only; the automaton in `fold.rs` decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
@@ -333,7 +336,7 @@ fn numbered(text: &[u8]) -> Option<&[u8]> {
 
 /// `FILE.rb:12:in 'METHOD'`, with what may follow. Old versions quote with a backtick.
 pub(super) fn ruby_place(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let at = memmem::find(text, b":in ")?;
+    let at = IN.find(text)?;
     let (place, rest) = (&text[..at], &text[at + b":in ".len()..]);
     let line = memchr::memrchr(b':', place)?;
     let is_place = line + 1 < place.len() && place[line + 1..].iter().all(u8::is_ascii_digit) && !place[..line].contains(&b'\t');

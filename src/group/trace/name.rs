@@ -30,15 +30,15 @@ pub(super) fn leading_type(text: &[u8]) -> Option<&[u8]> {
 
 /// The text from the first type of error with a package on, wherever it stands.
 pub(super) fn qualified_type(text: &[u8]) -> Option<&[u8]> {
-    let mut from = 0;
-    while let Some(found) = memmem::find(&text[from..], b"E") {
-        let at = from + found;
-        from = at + 1;
-        if !(text[at..].starts_with(b"Exception") || text[at..].starts_with(b"Error")) {
+    // No name is read twice, however often it has the word.
+    let mut done = 0;
+    for at in memchr::memchr_iter(b'E', text) {
+        if at < done || !(text[at..].starts_with(b"Exception") || text[at..].starts_with(b"Error")) {
             continue;
         }
-        let start = text[..at].iter().rposition(|byte| !is_type_byte(*byte)).map_or(0, |before| before + 1);
+        let start = text[done..at].iter().rposition(|byte| !is_type_byte(*byte)).map_or(done, |before| done + before + 1);
         let name = type_name(&text[start..]);
+        done = start + name.len();
         let last = memrchr(b'.', name);
         let is_qualified = last.is_some_and(|dot| dot > 0 && name.get(dot + 1).is_some_and(u8::is_ascii_uppercase));
         if is_qualified && is_error(name) && ends_type(&text[start + name.len()..]) {

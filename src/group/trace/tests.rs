@@ -48,3 +48,15 @@ fn a_trace_of_ten_thousand_frames_and_one_of_a_mebibyte_keep_a_few_names() {
         assert!(identity.len() <= MAX_TEMPLATE);
     }
 }
+
+#[test]
+fn a_long_line_of_nothing_but_types_is_read_once() {
+    // Read again for each of its words it would take long.
+    for word in ["Error", "a.Exception", "E", "Error.", "Error::", "x=Error ", "Caused by: ", "panic", ":in '", "rescue in "] {
+        let line = word.repeat((1 << 17) / word.len());
+        for text in [line.clone(), format!("x= {line} z"), format!("{line})"), format!("  {line}'")] {
+            look(text.as_bytes());
+            assert_eq!(identity(text.as_bytes(), Limits { lines: 1000, bytes: 1 << 21 }, 512), None, "{word}");
+        }
+    }
+}

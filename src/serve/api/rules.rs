@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
-use crate::model::{AbsenceStatus, RuleAbsence, Span, WatchPhase, WatchState};
+use crate::model::{AbsenceStatus, Egress, RuleAbsence, Span, WatchPhase, WatchState};
 use crate::rules::{CountBy, LabelTest, NamespaceTest, Pattern, Rule};
+use crate::serve::auth::Receiver;
 use crate::serve::rules_view::{NoReload, Reload, RuleProblem, RulesStatus};
 
 /// Longest pattern that is tried.
@@ -128,10 +129,10 @@ struct TrialBody {
     error: Option<String>,
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Json<List> {
+pub(super) async fn list(State(api): State<Api>, Extension(Receiver(egress)): Extension<Receiver>) -> Json<List> {
     let (status, absences) = (api.0.handles.rules.status(), api.0.handles.absences.status());
     Json(List {
-        rules: status.set.listed().map(|(rule, enabled)| body(rule, enabled, &status, &absences)).collect(),
+        rules: status.set.listed().map(|(rule, enabled)| body(rule, enabled, &status, &absences, egress)).collect(),
         generation: status.set.generation().0,
         loaded_at: status.loaded_at.to_string(),
         engine: status.engine,
@@ -187,16 +188,17 @@ impl From<&Reload> for ReloadBody {
     }
 }
 
-fn absence(known: &RuleAbsence) -> AbsenceBody {
+fn absence(known: &RuleAbsence, egress: Egress) -> AbsenceBody {
     let many = |name: &str| known.phases.iter().filter(|(phase, _)| phase.as_str() == name).map(|(_, many)| many).sum();
+    let hide = |name: &str| egress.hide(name).into_owned();
     let watch = |watch: &WatchState| WatchBody {
         tenant: watch.tenant.as_str().to_owned(),
-        namespace: watch.workload.namespace.to_string(),
-        workload: watch.workload.name.to_string(),
-        pod: watch.workload.pod.to_string(),
-        container: watch.workload.container.to_string(),
-        node: watch.workload.node.to_string(),
-        labels: watch.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        namespace: hide(&watch.workload.namespace),
+        workload: hide(&watch.workload.name),
+        pod: hide(&watch.workload.pod),
+        container: hide(&watch.workload.container),
+        node: hide(&watch.workload.node),
+        labels: egress.hide_labels(&watch.labels).iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         state: watch.phase.as_str(),
         held_because: match watch.phase {
             WatchPhase::Held(because) => Some(because.as_str()),
@@ -207,9 +209,9 @@ fn absence(known: &RuleAbsence) -> AbsenceBody {
     AbsenceBody { waiting: many("waiting"), held: many("held"), absent: many("absent"), keys: known.shown.iter().map(watch).collect() }
 }
 
-fn body(rule: &Rule, enabled: bool, status: &RulesStatus, absences: &AbsenceStatus) -> RuleBody {
+fn body(rule: &Rule, enabled: bool, status: &RulesStatus, absences: &AbsenceStatus, egress: Egress) -> RuleBody {
     // A rule that waits and has not been told of a source yet waits for nothing so far.
-    let known = || absences.rules.get(&rule.name).map_or_else(|| absence(&RuleAbsence::default()), absence);
+    let known = || absences.rules.get(&rule.name).map_or_else(|| absence(&RuleAbsence::default(), egress), |known| absence(known, egress));
     let source = |pattern: &Pattern| pattern.source().to_owned();
     RuleBody {
         name: rule.name.as_str().to_owned(),

@@ -65,6 +65,23 @@ fn a_change_without_a_hit_does_not_keep_an_event_from_retention() {
 }
 
 #[test]
+fn what_is_over_is_removed_before_what_fires() {
+    let mut place = Place::new();
+    place.config.max_events = 10;
+    let (_store, mut writer) = place.open();
+    for n in 1..=10 {
+        writer.commit(&opening(&[event(n)])).unwrap();
+        place.clock.advance(Duration::from_millis(1));
+    }
+    let over = EventHead { state: EventState::Resolved, reason: TransitionReason::StayedQuiet, ..event(9).head };
+    let waiting = EventHead { state: EventState::Pending, reason: TransitionReason::FirstHit, ..event(7).head };
+    let changes =
+        Changes { events: vec![EventWrite::Update(over), EventWrite::Update(waiting), open_event(&event(11))], ..Changes::default() };
+    writer.commit(&Commit { changes, ..Commit::default() }).unwrap();
+    assert_eq!(writer.retain().unwrap().fingerprints, [9, 7].map(|n| event(n).fingerprint));
+}
+
+#[test]
 fn a_store_of_a_format_before_lives_keeps_its_events_and_gives_the_open_ones_half_an_hour() {
     let place = Place::new();
     std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
