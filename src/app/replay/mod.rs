@@ -8,7 +8,7 @@
 //! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
 //!
 //! INVARIANTS: the same files and rules give the same report. Nothing is written and no socket is opened. Memory is bounded: by 100,000 events
-//! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are [`MOST_OPEN`] at most. A file
+//! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are `MOST_OPEN` at most. A file
 //! is opened when the others have come to its first line, so that those of a rotation are read one after another.
 
 mod compare;
