@@ -7,7 +7,7 @@ use kube_sentinel::proto::v1::{EventUpdate, Kind, SubscribeRequest};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Client, Program, SOON, Server, config, eventually, now, push_body, subscriber};
+use crate::support::{Client, Program, SOON, Server, config, eventually, files_with, now, push_body, subscriber};
 
 /// Part of every secret that is sent.
 const CANARY: &str = "Zk3cAnArYwQ8";
@@ -133,20 +133,6 @@ fn lines_of_streams_that_come_interleaved_never_mix() {
     assert_eq!((before.join(" "), after.join(" ")), ("a-01 nothing a-02 a-11".to_owned(), "a-12 a-21 nothing a-22".to_owned()));
 }
 
-/// Names of the files below a folder that hold the canary.
-fn files_with_canary(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files_with_canary(&path));
-        } else if memchr::memmem::find(&fs::read(&path).expect("a file"), CANARY.as_bytes()).is_some() {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
-
 #[test]
 fn a_secret_in_a_neighbouring_line_is_nowhere() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -183,9 +169,9 @@ fn a_secret_in_a_neighbouring_line_is_nowhere() {
     assert!(!format!("{:?}", feed(&server)).contains(CANARY));
     assert!(!server.get("/metrics").text.contains(CANARY));
     let path = folder.path().to_owned();
-    assert_eq!(files_with_canary(&path), [] as [String; 0], "while it runs");
+    assert_eq!(files_with(&path, CANARY), [] as [String; 0], "while it runs");
     assert_eq!(server.stop(), Some(0));
-    assert_eq!(files_with_canary(&path), [] as [String; 0], "after its end");
+    assert_eq!(files_with(&path, CANARY), [] as [String; 0], "after its end");
 }
 
 #[test]

@@ -1,28 +1,11 @@
 //! A secret that was logged ends with the line: it is in no event, no file, no metric and no log of ours.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::json;
 
-use crate::support::{Server, now, push_body};
+use crate::support::{Server, files_with, now, push_body};
 
 /// Part of every secret that is sent.
 const CANARY: &str = "Xq7cAnArYzT9";
-
-/// Names of the files below a folder that hold the canary.
-fn files_with_canary(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files_with_canary(&path));
-        } else if memchr::memmem::find(&fs::read(&path).expect("a file"), CANARY.as_bytes()).is_some() {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
 
 #[test]
 fn a_secret_in_a_line_is_nowhere_but_in_the_answer_that_nobody_else_sees() {
@@ -60,10 +43,10 @@ fn a_secret_in_a_line_is_nowhere_but_in_the_answer_that_nobody_else_sees() {
         let text = server.get(path).text;
         assert!(!text.contains(CANARY), "{path}: {text}");
     }
-    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "while it runs: database, its log, and ours");
+    assert_eq!(files_with(folder.path(), CANARY), [] as [String; 0], "while it runs: database, its log, and ours");
     let path = folder.path().to_owned();
     assert_eq!(server.stop(), Some(0));
-    assert_eq!(files_with_canary(&path), [] as [String; 0], "after its end");
+    assert_eq!(files_with(&path, CANARY), [] as [String; 0], "after its end");
 }
 
 #[test]
@@ -76,10 +59,10 @@ fn a_secret_in_a_label_of_a_trace_that_waits_is_in_no_file_while_it_waits_and_af
         assert_eq!(server.push(&push_body(&labels, now(), &[line])), 204);
     }
     assert_eq!(server.hits(), 0, "it waits");
-    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "in its row");
+    assert_eq!(files_with(folder.path(), CANARY), [] as [String; 0], "in its row");
     server.kill();
     let server = Server::start(folder.path(), "group:\n  trace: {hold: 1h}\n");
     assert_eq!(server.push(&push_body(&labels, now(), &["all is well"])), 204);
     assert!(server.hits() > 0, "it counts");
-    assert_eq!(files_with_canary(folder.path()), [] as [String; 0], "when its row is gone");
+    assert_eq!(files_with(folder.path(), CANARY), [] as [String; 0], "when its row is gone");
 }

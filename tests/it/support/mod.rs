@@ -5,6 +5,7 @@ mod loki;
 mod program;
 mod server;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -53,4 +54,18 @@ pub(crate) fn now() -> i64 {
 /// A rule file with one line for each rule: its name, and the rest of its fields in flow style.
 pub(crate) fn rule_file(rules: &[(&str, &str)]) -> String {
     rules.iter().fold("rules:\n".to_owned(), |text, (name, rest)| format!("{text}  - {{name: {name}, priority: P2, {rest}}}\n"))
+}
+
+/// The files in a folder, and in those within it, that hold a text.
+pub(crate) fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if memchr::memmem::find(&std::fs::read(&path).expect("a file"), text.as_bytes()).is_some() {
+            found.push(path.display().to_string());
+        }
+    }
+    found
 }
