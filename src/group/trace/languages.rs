@@ -219,7 +219,8 @@ impl Fold {
 
     fn take_rust(&mut self, kind: Kind<'_>, line: &[u8]) -> bool {
         match (self.part, kind) {
-            (Part::Message, Kind::Blank) => return false,
+            // A thread that panics next says so where the message of this one should stand: two faults are two.
+            (Part::Message, Kind::Blank | Kind::Panicked(_)) => return false,
             (Part::Message, kind) if !matches!(kind, Kind::Note | Kind::Backtrace) => {
                 let message = words(line);
                 if has_log_header(line) {
@@ -260,11 +261,14 @@ impl Fold {
         true
     }
 
-    /// The first line of a panic of Rust: `src/main.rs:4:5:` or, of old, `'message', src/main.rs:4:5`.
+    /// The first line of a panic of Rust: `src/main.rs:4:5:`, of old `'message', src/main.rs:4:5`, and of loggers `src/main.rs:4:5: message`.
     fn rust_head(&mut self, place: &[u8]) -> Part {
         let (message, place) = match place.strip_prefix(b"'").and_then(|_| memmem::rfind(place, b"', ")) {
             Some(end) => (Some(&place[1..end]), &place[end + 3..]),
-            None => (None, place),
+            None => match memmem::find(place, b".rs:").and_then(|at| Some(at + memmem::find(&place[at..], b": ")?)) {
+                Some(end) => (Some(&place[end + 2..]).filter(|message| !message.trim_ascii().is_empty()), &place[..end]),
+                None => (None, place),
+            },
         };
         let kind = message.map_or_else(|| "panic".to_owned(), |message| format!("panic: {}", words(message)));
         self.open(kind);

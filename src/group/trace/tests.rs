@@ -33,6 +33,15 @@ fn carriage_returns_and_what_follows_a_trace_change_nothing() {
 }
 
 #[test]
+fn two_threads_of_rust_that_panic_after_each_other_are_two_faults() {
+    for end in ["", " called `Option::unwrap()` on a `None` value"] {
+        let lines = ["a", "b"].map(|thread| format!("thread '{thread}' panicked at src/store.rs:10:7:{end}"));
+        let mut fold = Fold::begin(lines[0].as_bytes()).unwrap();
+        assert_eq!(fold.step(lines[1].as_bytes(), limits()), Step::Ends, "{end:?}");
+    }
+}
+
+#[test]
 fn a_trace_of_ten_thousand_frames_and_one_of_a_mebibyte_keep_a_few_names() {
     let frames = |count: usize| (0..count).map(|n| format!("\n\tat com.shop.Deep{n}.call(Deep.java:{n})")).collect::<String>();
     let long = format!("java.lang.StackOverflowError{}", frames(9_999));
