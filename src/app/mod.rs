@@ -6,6 +6,7 @@
 mod absence;
 mod commit_loop;
 mod config;
+mod forward;
 mod incidents;
 mod legacy;
 mod log_file;

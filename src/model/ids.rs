@@ -30,17 +30,20 @@ pub struct Seq(pub u64);
 pub enum SourceName {
     /// Loki's push protocol over HTTP.
     LokiPush,
+    /// The Forward protocol of Fluent Bit and Fluentd.
+    Forward,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 1] = [Self::LokiPush];
+    pub const ALL: [Self; 2] = [Self::LokiPush, Self::Forward];
 
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LokiPush => "loki_push",
+            Self::Forward => "forward",
         }
     }
 }
