@@ -8,8 +8,7 @@
 
 use regex_syntax::hir::{Hir, HirKind};
 
-use super::super::frequency;
-use super::{Text, analyse, unescaped};
+use super::{Text, analyse, frequency, unescaped};
 
 /// A set of ASCII bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
