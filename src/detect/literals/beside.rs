@@ -52,7 +52,7 @@ fn needed(hir: &Hir) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cheapest;
+    use crate::detect::literals::cheapest;
     use crate::rules::Pattern;
 
     #[test]
