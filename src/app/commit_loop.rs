@@ -287,7 +287,7 @@ impl CommitLoop {
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
         let mut commit = Commit { changes, requests, rules, incidents, open_traces: self.open.take_changes(), ..Commit::default() };
-        commit.cursors = self.cursors.to_write(commit.is_empty(), std::time::Instant::now());
+        commit.cursors = self.cursors.due(commit.is_empty(), std::time::Instant::now());
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;

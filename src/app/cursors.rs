@@ -92,7 +92,7 @@ impl CursorWriter {
     }
 
     /// What the next commit has to write; `alone` when it has nothing else to write.
-    pub(super) fn to_write(&mut self, alone: bool, now: Instant) -> Vec<Cursor> {
+    pub(super) fn due(&mut self, alone: bool, now: Instant) -> Vec<Cursor> {
         let mut book = self.book.lock();
         let waits = alone && !self.is_end && self.written.is_some_and(|written| now.saturating_duration_since(written) < EVERY);
         if waits || book.pending.is_empty() {
@@ -136,13 +136,13 @@ mod tests {
         let effects = book.queue(vec![cursor("a", 1)]);
         let behind = book.pass(vec![cursor("a", 2)]).expect("it waits for its turn");
         let other = book.pass(vec![cursor("b", 1)]).expect("so does every other one");
-        assert!(writer.to_write(false, now).is_empty(), "the effects of none are absorbed");
+        assert!(writer.due(false, now).is_empty(), "the effects of none are absorbed");
         writer.absorbed(effects);
-        assert_eq!(values(&writer.to_write(false, now)), [("a", 1)]);
+        assert_eq!(values(&writer.due(false, now)), [("a", 1)]);
         assert!(book.pass(vec![cursor("a", 3)]).is_some(), "an older one is still in the queue");
         writer.absorbed(behind);
         writer.absorbed(other);
-        assert_eq!(values(&writer.to_write(false, now)), [("a", 2), ("b", 1)]);
+        assert_eq!(values(&writer.due(false, now)), [("a", 2), ("b", 1)]);
     }
 
     #[test]
@@ -153,17 +153,17 @@ mod tests {
         let at = |millis: u64| start + Duration::from_millis(millis);
         let pass = |key: &str, value: u8| assert!(book.pass(vec![cursor(key, value)]).is_none());
         pass("a", 1);
-        assert_eq!(values(&writer.to_write(true, at(0))), [("a", 1)], "the first one waits for nothing");
-        assert!(writer.to_write(false, at(1)).is_empty(), "nothing changed");
+        assert_eq!(values(&writer.due(true, at(0))), [("a", 1)], "the first one waits for nothing");
+        assert!(writer.due(false, at(1)).is_empty(), "nothing changed");
         pass("a", 2);
         pass("a", 3);
-        assert!(writer.to_write(true, at(900)).is_empty());
+        assert!(writer.due(true, at(900)).is_empty());
         assert_eq!(writer.pause(at(900)), Duration::from_millis(100));
-        assert_eq!(values(&writer.to_write(true, at(1_000))), [("a", 3)]);
+        assert_eq!(values(&writer.due(true, at(1_000))), [("a", 3)]);
         pass("b", 1);
-        assert_eq!(values(&writer.to_write(false, at(1_001))), [("b", 1)]);
+        assert_eq!(values(&writer.due(false, at(1_001))), [("b", 1)]);
         pass("c", 1);
         writer.end();
-        assert_eq!(values(&writer.to_write(true, at(1_002))), [("c", 1)], "at the end nothing waits");
+        assert_eq!(values(&writer.due(true, at(1_002))), [("c", 1)], "at the end nothing waits");
     }
 }
