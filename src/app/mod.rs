@@ -6,12 +6,14 @@
 mod absence;
 mod commit_loop;
 mod config;
+mod cursors;
 mod forward;
 mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;
 mod pipeline;
+mod pulls;
 mod quiet;
 mod reload;
 pub mod replay;

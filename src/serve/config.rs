@@ -278,7 +278,8 @@ impl ServeConfig {
     #[must_use]
     pub fn drain_delay(&self) -> Span {
         let forward = self.forward.as_ref().map(|forward| forward.address);
-        let private = [self.ingest_address(), self.api_address()].into_iter().chain(forward).all(|address| address.ip().to_canonical().is_loopback());
+        let private =
+            [self.ingest_address(), self.api_address()].into_iter().chain(forward).all(|address| address.ip().to_canonical().is_loopback());
         self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
     }
 }

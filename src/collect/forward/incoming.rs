@@ -43,7 +43,12 @@ const MOST_TOGETHER: usize = 8192;
 
 impl Incoming {
     /// The next messages; `None` at the end of the connection.
-    pub(super) async fn next(&mut self, inlet: &Inlet, connection: &mut Connection, idle: std::time::Duration) -> Result<Option<Messages>, NotTaken> {
+    pub(super) async fn next(
+        &mut self,
+        inlet: &Inlet,
+        connection: &mut Connection,
+        idle: std::time::Duration,
+    ) -> Result<Option<Messages>, NotTaken> {
         let config = &inlet.doors.config;
         loop {
             let (messages, reaches) = self.whole_messages()?;

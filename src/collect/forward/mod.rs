@@ -134,13 +134,7 @@ fn note(door: &Door, not: &NotTaken) {
 
 impl Door {
     /// Takes messages and waits until what they cause is on disk.
-    async fn take(
-        &self,
-        incoming: &mut Incoming,
-        messages: Messages,
-        connection: &Connection,
-        acknowledged: bool,
-    ) -> Result<(), NotTaken> {
+    async fn take(&self, incoming: &mut Incoming, messages: Messages, connection: &Connection, acknowledged: bool) -> Result<(), NotTaken> {
         let inlet = &self.inlet;
         let patience = acknowledged.then_some(inlet.doors.config.answer_timeout.0);
         if !inlet.ready(patience, || connection.is_closing()).await {

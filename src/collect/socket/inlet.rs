@@ -148,7 +148,15 @@ impl Inlet {
             return Fate::Durable;
         }
         let lines = block.lines().len() as u64;
-        let batch = Batch { tenant: self.tenant().clone(), source: self.source, received, block, digest, lease: room.into_lease() };
+        let batch = Batch {
+            tenant: self.tenant().clone(),
+            source: self.source,
+            received,
+            block,
+            digest,
+            cursors: Vec::new(),
+            lease: room.into_lease(),
+        };
         let (receipt, block) = self.doors.intake.take(batch).await;
         self.blocks.put(block);
         let inlet = Arc::clone(self);

@@ -66,16 +66,8 @@ impl SocketMetrics {
             ),
             messages: plain("kube_sentinel_collect_messages_total", Unit::Count, "Messages of senders that do not speak HTTP."),
             body_bytes: plain("kube_sentinel_collect_body_bytes_total", Unit::Bytes, "Bytes of push bodies as sent."),
-            inflated_bytes: plain(
-                "kube_sentinel_collect_inflated_bytes_total",
-                Unit::Bytes,
-                "Bytes of push bodies after decompression.",
-            ),
-            lines_received: plain(
-                "kube_sentinel_collect_lines_received_total",
-                Unit::Count,
-                "Lines of requests that could be decoded.",
-            ),
+            inflated_bytes: plain("kube_sentinel_collect_inflated_bytes_total", Unit::Bytes, "Bytes of push bodies after decompression."),
+            lines_received: plain("kube_sentinel_collect_lines_received_total", Unit::Count, "Lines of requests that could be decoded."),
             lines_truncated: plain("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line."),
             lines_clamped: plain(
                 "kube_sentinel_collect_lines_clamped_total",

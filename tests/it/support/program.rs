@@ -1,5 +1,6 @@
 //! The program in this process.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -45,6 +46,20 @@ impl Program {
         let app = App::start_at(config, clock).expect("it starts");
         let client = Client::new(app.ingest_url(), app.api_url());
         Self { app: Some(app), client }
+    }
+
+    /// Where it speaks the Forward protocol.
+    pub(crate) fn forward_address(&self) -> SocketAddr {
+        self.running().forward_address().expect("a door for it")
+    }
+
+    /// Its metrics as text.
+    pub(crate) fn metrics(&self) -> String {
+        self.running().metrics()
+    }
+
+    fn running(&self) -> &App {
+        self.app.as_ref().expect("it was not stopped")
     }
 
     /// Stops it and gives the exit code.

@@ -164,7 +164,9 @@ impl<'s, 'a> Reading<'s, 'a> {
             return Ok(skip(bytes, at)?);
         };
         let (when, record) = match head(bytes, first)? {
-            (Head::Array(parts), time_at) => (if parts > 0 { time(bytes, time_at)? } else { Some(Time::At(Timestamp(0))) }, skip(bytes, first)?),
+            (Head::Array(parts), time_at) => {
+                (if parts > 0 { time(bytes, time_at)? } else { Some(Time::At(Timestamp(0))) }, skip(bytes, first)?)
+            }
             _ => (time(bytes, first)?, skip(bytes, first)?),
         };
         let mut end = self.entry(bytes, tag, when, record)?;

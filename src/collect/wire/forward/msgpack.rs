@@ -28,10 +28,7 @@ pub(super) enum Fault {
     /// The bytes end within it: more may come.
     Short,
     /// What stands there is no MessagePack, or not what belongs there.
-    Broken {
-        at: usize,
-        what: &'static str,
-    },
+    Broken { at: usize, what: &'static str },
 }
 
 impl From<Fault> for DecodeError {

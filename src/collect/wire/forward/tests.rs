@@ -187,7 +187,8 @@ fn who_logged_is_told_by_the_record_its_group_or_the_tag() {
     let docker = map(&[("log", s("x")), ("container_name", s("/web")), ("container_id", s("1")), ("source", s("stdout"))]);
     assert_eq!(labels("d", vec![entry(docker)]), [r#"{container="web", stream="stdout", tag="d"}"#]);
 
-    let attributes = map(&[("k8s.pod.name", s("db-0")), ("k8s.namespace.name", s("shop")), ("service.name", s("db")), ("n", Value::from(1))]);
+    let attributes =
+        map(&[("k8s.pod.name", s("db-0")), ("k8s.namespace.name", s("shop")), ("service.name", s("db")), ("n", Value::from(1))]);
     let resource = map(&[("resource", map(&[("attributes", attributes)])), ("scope", map(&[]))]);
     for (begins, ends) in [(Value::from(-1), Value::from(-2)), (event_time(u32::MAX, 0), event_time(u32::MAX - 1, 0))] {
         let entries = vec![marked(begins, resource.clone()), plain(), marked(ends, map(&[])), plain()];
@@ -238,14 +239,8 @@ fn a_handshake_lets_in_who_knows_the_key_and_the_password() {
         digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     let ping = |key: &[u8], password: &[u8]| {
-        let parts = [
-            "PING",
-            "node-1",
-            "salt",
-            &digest(&[b"salt", b"node-1", &[7; 16], key]),
-            "user",
-            &digest(&[&[9; 16], b"user", password]),
-        ];
+        let parts =
+            ["PING", "node-1", "salt", &digest(&[b"salt", b"node-1", &[7; 16], key]), "user", &digest(&[&[9; 16], b"user", password])];
         encoded(&Value::Array(parts.into_iter().map(Value::from).collect()))
     };
     let users = || [(&b"other"[..], &b"x"[..]), (b"user", b"secret")].into_iter();
@@ -305,7 +300,9 @@ fn json(value: &Value) -> serde_json::Value {
         Value::String(text) => Json::from(String::from_utf8_lossy(text.as_bytes())),
         Value::Binary(bytes) => Json::from(String::from_utf8_lossy(bytes)),
         Value::Array(items) => items.iter().map(json).collect(),
-        Value::Map(pairs) => Json::Object(pairs.iter().map(|(name, value)| (name.as_str().unwrap_or("?").to_owned(), json(value))).collect()),
+        Value::Map(pairs) => {
+            Json::Object(pairs.iter().map(|(name, value)| (name.as_str().unwrap_or("?").to_owned(), json(value))).collect())
+        }
     }
 }
 
