@@ -20,7 +20,7 @@ const KEY: &str = "a-shared-key-0123456789";
 const REFUSED: &str = "kube_sentinel_collect_requests_refused_total";
 
 fn config(folder: &std::path::Path, forward: ForwardConfig) -> Config {
-    let mut config = config_with_rules(folder, &rule_file(&[("boom", r#"match: "boom", threshold: {count: 1, window: 1m}"#)]));
+    let mut config = config_with_rules(folder, &rule_file(&[("boom", "match: {pattern: boom}")]));
     let address = "127.0.0.1:0".parse().expect("an address");
     config.serve.forward = Some(ForwardConfig { address, ..forward });
     config
@@ -262,8 +262,6 @@ fn what_is_broken_too_large_or_too_slow_costs_its_connection_only() {
     assert_eq!(answer(&mut good), map(vec![("ack", text("c"))]));
     assert_eq!(program.hits(), 2);
     assert_eq!(ledger(&program), [2.0, 2.0, 0.0, 0.0]);
-    let log = program.metrics();
-    assert!(!log.contains("boom"));
 }
 
 #[test]
@@ -296,7 +294,9 @@ fn connections_over_the_limit_wait_and_memory_that_is_in_use_stops_reading() {
 
 #[test]
 fn the_logger_of_another_project_is_understood() {
-    let Some(python) = peer_python("fluent") else { return };
+    let Some(python) = peer_python("fluent") else {
+        return eprintln!("NOT TESTED: no Python with fluent-logger is here, scripts/test-peers installs it");
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let program = Program::start(config(folder.path(), ForwardConfig::default()));
     let script = "

@@ -53,11 +53,6 @@ impl Program {
         self.running().forward_address().expect("a door for it")
     }
 
-    /// Its metrics as text.
-    pub(crate) fn metrics(&self) -> String {
-        self.running().metrics()
-    }
-
     fn running(&self) -> &App {
         self.app.as_ref().expect("it was not stopped")
     }
