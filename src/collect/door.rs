@@ -284,7 +284,7 @@ impl Door {
             return Ok(counts);
         }
         let Order { tenant, received, .. } = order;
-        let batch = Batch { tenant, source: self.source, received, block, digest, lease: room.into_lease() };
+        let batch = Batch { tenant, source: self.source, received, block, digest, cursors: Vec::new(), lease: room.into_lease() };
         self.deliver(batch, turn).await.map(|()| counts)
     }
 

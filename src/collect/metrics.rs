@@ -9,7 +9,7 @@ use super::wire::Counts;
 /// All counters of this stage. Every label value stands at zero from the start.
 #[derive(Debug)]
 pub struct Metrics {
-    doors: [DoorMetrics; SourceName::ALL.len()],
+    doors: Vec<(SourceName, DoorMetrics)>,
     budget_used: Gauge,
     budget_capacity: Gauge,
 }
@@ -32,12 +32,8 @@ pub(super) struct DoorMetrics {
     label_cache_misses: Counter,
 }
 
-/// Every status that a door answers with.
-fn codes(source: SourceName) -> &'static [u16] {
-    match source {
-        SourceName::LokiPush => &[204, 400, 413, 422, 429, 503],
-    }
-}
+/// Every door that lines are pushed through, and every status that it answers with.
+const DOORS: [(SourceName, &[u16]); 1] = [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503])];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -70,14 +66,15 @@ impl Metrics {
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
         Self {
-            doors: SourceName::ALL.map(|source| DoorMetrics::register(source, &names)),
+            doors: DOORS.map(|(door, codes)| (door, DoorMetrics::register(door, codes, &names))).into(),
             budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
             budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
         }
     }
 
     pub(super) fn of(&self, source: SourceName) -> &DoorMetrics {
-        &self.doors[source as usize]
+        let found = self.doors.iter().find(|(door, _)| *door == source);
+        &found.expect("every door is listed").1
     }
 
     pub(super) fn budget(&self, used: usize, capacity: usize) {
@@ -87,12 +84,12 @@ impl Metrics {
 }
 
 impl DoorMetrics {
-    fn register(door: SourceName, names: &Names<'_>) -> Self {
+    fn register(door: SourceName, codes: &[u16], names: &Names<'_>) -> Self {
         let source = || Label::new("source", door.as_str());
         let reason = |reason: &'static str| vec![source(), Label::new("reason", reason)];
         let plain = |name| names.register(name, vec![source()]);
         Self {
-            requests: codes(door)
+            requests: codes
                 .iter()
                 .map(|code| {
                     let labels = vec![source(), Label::new("code", code.to_string())];
