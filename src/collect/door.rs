@@ -102,7 +102,7 @@ where
 
 impl<'w> Work<'w> {
     /// Gives the decoder a sink, and then the block as the content of the request.
-    pub(super) fn from_block(self, decode: impl FnOnce(&mut Sink<'_>) -> Result<(), DecodeError>) -> Result<Decoded<'w>, DecodeError> {
+    pub(super) fn in_block(self, decode: impl FnOnce(&mut Sink<'_>) -> Result<(), DecodeError>) -> Result<Decoded<'w>, DecodeError> {
         let Self { block, room, scratch, labels, rules, .. } = self;
         let mut sink = Sink::new(block, room, scratch, labels, rules);
         decode(&mut sink)?;
@@ -111,7 +111,7 @@ impl<'w> Work<'w> {
     }
 
     /// Gives the decoder a sink whose block is empty, and the text that it reads: the body as sent, or what it was inflated to.
-    pub(super) fn from_text(
+    pub(super) fn in_text(
         self,
         is_inflated: bool,
         decode: impl FnOnce(&[u8], &mut Sink<'_>) -> Result<(), DecodeError>,

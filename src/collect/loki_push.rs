@@ -11,7 +11,7 @@ use http::HeaderMap;
 use crate::model::SourceName;
 
 use super::answer::Answer;
-use super::door::{self, Decoded, Door, Reading, Shared, Work};
+use super::door::{self, Decoded, Door, Shared, Work};
 use super::wire::inflate;
 use super::wire::json::{self, Shapes};
 use super::wire::media::{self, Coding, Form};
@@ -45,29 +45,22 @@ enum Takes {
 }
 
 async fn push(door: Arc<Door>, path: &'static str, takes: Takes, request: Request) -> Response {
-    let taken = Arc::clone(&door).take(request, |headers| read(path, takes, headers)).await;
+    let reading = |headers: &HeaderMap| {
+        let (form, coding, shapes) = negotiate(takes, headers)?;
+        Ok(door::reading(path, move |body| estimate(form, coding, body), move |work| decode(form, coding, shapes, work)))
+    };
+    let taken = Arc::clone(&door).take(request, reading).await;
     let answer = Answer::of(taken, door.config().strict);
     door.answered(answer.status().as_u16(), answer.refusal());
     answer.into_response()
 }
 
-/// How a body with these headers is read.
-fn read(
-    path: &'static str,
-    takes: Takes,
-    headers: &HeaderMap,
-) -> Result<
-    Reading<impl FnOnce(&[u8]) -> usize + use<>, impl FnOnce(Work<'_>) -> Result<Decoded<'_>, DecodeError> + Send + use<>>,
-    DecodeError,
-> {
-    let (form, coding, shapes) = match takes {
-        Takes::Push(shapes) => {
-            let (form, coding) = media::negotiate(headers)?;
-            (form, coding, shapes)
-        }
-        Takes::Lines => (Form::Raw, media::coding(headers)?, Shapes::Present),
-    };
-    Ok(door::reading(path, move |body| estimate(form, coding, body), move |work| decode(form, coding, shapes, work)))
+/// What a body with these headers is.
+fn negotiate(takes: Takes, headers: &HeaderMap) -> Result<(Form, Coding, Shapes), DecodeError> {
+    match takes {
+        Takes::Push(shapes) => media::negotiate(headers).map(|(form, coding)| (form, coding, shapes)),
+        Takes::Lines => Ok((Form::Raw, media::coding(headers)?, Shapes::Present)),
+    }
 }
 
 /// How much there will be to decode and scan, as far as a look at the body tells.
@@ -79,27 +72,27 @@ fn estimate(form: Form, coding: Coding, body: &[u8]) -> usize {
     }
 }
 
-fn decode<'w>(form: Form, coding: Coding, shapes: Shapes, work: Work<'w>) -> Result<Decoded<'w>, DecodeError> {
+fn decode(form: Form, coding: Coding, shapes: Shapes, work: Work<'_>) -> Result<Decoded<'_>, DecodeError> {
     let Work { body, limits, .. } = work;
     // JSON is read from where it lies, everything else from the block.
     match (form, coding) {
-        (Form::Json, Coding::Plain) => work.from_text(false, |text, sink| json::decode(text, shapes, sink)),
+        (Form::Json, Coding::Plain) => work.in_text(false, |text, sink| json::decode(text, shapes, sink)),
         (Form::Json, coding) => {
             inflate::inflate(coding, body, work.inflated, limits, work.room)?;
-            work.from_text(true, |text, sink| json::decode(text, shapes, sink))
+            work.in_text(true, |text, sink| json::decode(text, shapes, sink))
         }
         (Form::Protobuf, Coding::Plain) => {
             inflate::unsnappy(body, work.block, limits, work.room)?;
-            work.from_block(loki::decode)
+            work.in_block(loki::decode)
         }
         (Form::Protobuf, coding) => {
             inflate::inflate(coding, body, work.inflated, limits, work.room)?;
             inflate::unsnappy(work.inflated, work.block, limits, work.room)?;
-            work.from_block(loki::decode)
+            work.in_block(loki::decode)
         }
         (Form::Raw, coding) => {
             inflate::inflate(coding, body, work.block.bytes_mut(), limits, work.room)?;
-            work.from_block(raw::decode)
+            work.in_block(raw::decode)
         }
     }
 }
