@@ -13,7 +13,8 @@ use kube_sentinel::serve::config::{ForwardConfig, ForwardUser, Secret, TlsConfig
 use rmpv::Value;
 use sha2::{Digest, Sha512};
 
-use crate::support::{Client, Program, SOON, config_with_rules, eventually, peer_python, rule_file};
+use crate::peers::python;
+use crate::support::{Client, Program, SOON, config_with_rules, eventually, rule_file};
 
 const KEY: &str = "a-shared-key-0123456789";
 
@@ -294,9 +295,6 @@ fn connections_over_the_limit_wait_and_memory_that_is_in_use_stops_reading() {
 
 #[test]
 fn the_logger_of_another_project_is_understood() {
-    let Some(python) = peer_python("fluent") else {
-        return eprintln!("NOT TESTED: no Python with fluent-logger is here, scripts/test-peers installs it");
-    };
     let folder = tempfile::tempdir().expect("a folder");
     let program = Program::start(config(folder.path(), ForwardConfig::default()));
     let script = "
@@ -310,7 +308,7 @@ for precise in (False, True):
     logger.close()
 ";
     let port = program.forward_address().port().to_string();
-    let done = Command::new(python).args(["-c", script, &port]).output().expect("it runs");
+    let done = Command::new(python()).args(["-c", script, &port]).output().expect("scripts/test-tools installs the senders");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     eventually("all of them", || (program.hits() == 202).then_some(()));
     let events = program.events("");

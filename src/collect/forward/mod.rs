@@ -140,7 +140,7 @@ impl Door {
         if !inlet.ready(patience, || connection.is_closing()).await {
             return Err(Refusal::NotReady.into());
         }
-        inlet.metrics.read(messages.list.len(), messages.length);
+        inlet.read(messages.list.len(), messages.length);
         let decoded = self.decode(incoming, messages).await?;
         match inlet.deliver(decoded, patience).await {
             Fate::Durable | Fate::Repeated => Ok(()),

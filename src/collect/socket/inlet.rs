@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep, timeout};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::collect::Doors;
+use crate::collect::metrics::DoorMetrics;
 use crate::collect::pool::{Desk, Pool};
 use crate::collect::wire::inflate::Limits;
 use crate::collect::wire::{Counts, DecodeError, LabelCache, LineRules, Room};
 use crate::flow::{Batch, Fate, RequestDigest};
-use crate::model::{Block, DropReason, Refusal, SourceName, TenantId, Timestamp};
+use crate::model::{Block, Refusal, SourceName, TenantId, Timestamp};
 
 use super::SocketMetrics;
 
@@ -95,7 +96,7 @@ impl Inlet {
     /// [`DecodeError::Busy`] when there is none in time.
     pub(in crate::collect) async fn lease(&self, bytes: usize) -> Result<Room, DecodeError> {
         let room = self.with_memory(|| Ok(Room::lease(&self.doors.budget, bytes)?)).await;
-        self.metrics.budget(self.doors.budget.used());
+        self.note_budget();
         room
     }
 
@@ -139,7 +140,7 @@ impl Inlet {
     /// Hands a batch on and waits for its fate, at most for `patience` (`None`: however long it takes); then the batch goes on by itself.
     pub(in crate::collect) async fn deliver(self: &Arc<Self>, decoded: Decoded, patience: Option<Duration>) -> Fate {
         let Decoded { block, counts, digest, room, received } = decoded;
-        self.metrics.decoded(block.bytes().len(), &counts);
+        self.door().decoded(block.bytes().len(), &counts);
         if counts.bad_labels + counts.bad_entries > 0 {
             self.doors.sources.lost(self.tenant(), self.source);
         }
@@ -178,7 +179,7 @@ impl Inlet {
 
     /// Notes a message that was not taken.
     pub(in crate::collect) fn refused(&self, why: Refusal) {
-        self.metrics.refused(why);
+        self.door().answered(0, Some(why));
         let sources = &self.doors.sources;
         match why {
             Refusal::Busy | Refusal::NotReady | Refusal::Incomplete | Refusal::NotCommitted => sources.put_off(self.tenant(), self.source),
@@ -191,10 +192,24 @@ impl Inlet {
     fn settled(&self, fate: Fate, lines: u64) {
         match fate {
             Fate::Durable => {}
-            Fate::Repeated => self.metrics.dropped(DropReason::Repeated, lines),
-            Fate::Refused(why) => self.metrics.lines_refused(why, lines),
-            Fate::Abandoned => self.metrics.lines_refused(Refusal::NotCommitted, lines),
+            Fate::Repeated => self.door().repeated(lines),
+            Fate::Refused(why) => self.door().lines_refused(why, lines),
+            Fate::Abandoned => self.door().lines_refused(Refusal::NotCommitted, lines),
         }
-        self.metrics.budget(self.doors.budget.used());
+        self.note_budget();
+    }
+
+    /// Messages came, of so many bytes.
+    pub(in crate::collect) fn read(&self, messages: usize, bytes: usize) {
+        self.metrics.read(messages);
+        self.door().read(bytes);
+    }
+
+    fn door(&self) -> &DoorMetrics {
+        self.doors.metrics.of(self.source)
+    }
+
+    fn note_budget(&self) {
+        self.doors.metrics.budget(self.doors.budget.used(), self.doors.budget.capacity());
     }
 }

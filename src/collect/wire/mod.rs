@@ -15,6 +15,7 @@ pub mod labels;
 pub mod loki;
 pub mod media;
 pub mod raw;
+mod records;
 mod room;
 mod sink;
 mod streams;

@@ -5,8 +5,7 @@ mod loki;
 mod program;
 mod server;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -25,16 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The binary under test.
 pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_kube-sentinel")
-}
-
-/// A Python that has this module of another project's, for tests with real peers: that of `scripts/test-peers`, or the machine's.
-pub(crate) fn peer_python(module: &str) -> Option<PathBuf> {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/python3");
-    let has = |python: &PathBuf| {
-        let import = Command::new(python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
-        import.is_ok_and(|status| status.success())
-    };
-    [ours, PathBuf::from("python3")].into_iter().find(has)
 }
 
 /// Waits until `ready` gives something.

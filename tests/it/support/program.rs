@@ -8,7 +8,7 @@ use kube_sentinel::app::{App, Config};
 use kube_sentinel::flow::Clock;
 use kube_sentinel::model::Span;
 
-use super::Client;
+use super::client::{Client, Figures};
 
 /// A running program with a client. Dropped, it stops in order.
 pub(crate) struct Program {
@@ -50,11 +50,17 @@ impl Program {
 
     /// Where it speaks the Forward protocol.
     pub(crate) fn forward_address(&self) -> SocketAddr {
-        self.running().forward_address().expect("a door for it")
+        self.app.as_ref().expect("it runs").forward_address().expect("a door for it")
     }
 
-    fn running(&self) -> &App {
-        self.app.as_ref().expect("it was not stopped")
+    /// Where its ingest listener is.
+    pub(crate) fn ingest_url(&self) -> &str {
+        self.app.as_ref().expect("it runs").ingest_url()
+    }
+
+    /// What the process counts, without asking a listener that may want a key.
+    pub(crate) fn own_figures(&self) -> Figures {
+        Figures::of(self.app.as_ref().expect("it runs").metrics())
     }
 
     /// Stops it and gives the exit code.

@@ -24,8 +24,8 @@ use std::ops::Range;
 use crate::model::Timestamp;
 
 use super::inflate::{self, Limits};
-use super::json::{OBJECT, labels_of_object, push_part};
 use super::media::Coding;
+use super::records::{Key, Records};
 use super::{DecodeError, Sink};
 use frame::Mode;
 use msgpack::{Fault, Head, head, skip};
@@ -35,15 +35,6 @@ pub use frame::{Framed, Framer, Message};
 
 /// What becomes of the bytes of tags behind this many: a tag is a label.
 const LONGEST_TAG: usize = 1024;
-
-/// Lines are paid for in steps of this many.
-const PAY: usize = 512;
-
-/// Bytes that a JSON text may take before they are paid for.
-const UNPAID: usize = 64 << 10;
-
-/// Places in a block are numbers of 32 bits.
-const MOST_TEXT: usize = u32::MAX as usize - 1;
 
 /// EventTime.
 const EVENT_TIME: i8 = 0;
@@ -65,8 +56,8 @@ pub fn decode<'b>(
 ) -> Result<&'b [u8], DecodeError> {
     // Texts are copied, with a line break between two of them; each has at least so many bytes in the message.
     let total = messages.iter().map(|message| message.length).sum();
-    let mut reading = Reading::new(sink);
-    reading.pay(total)?;
+    let mut reading = Reading { records: Records::new(sink), group: Key::default() };
+    reading.records.pay(total)?;
     let mut from = 0;
     let mut content: Option<Range<usize>> = None;
     for message in messages {
@@ -84,31 +75,12 @@ pub fn decode<'b>(
 
 /// The walk over the entries of a batch.
 struct Reading<'s, 'a> {
-    sink: &'s mut Sink<'a>,
-    /// Lines that are paid for.
-    lines: usize,
-    /// Bytes of text that are paid for.
-    text: usize,
-    /// The stream of the last line, whose key the scratch key holds.
-    stream: Option<u32>,
-    /// Labels of the group that the entries are in, as parts of a key.
-    group: Vec<u8>,
-    /// The key that is being made.
-    key: Vec<u8>,
+    records: Records<'s, 'a>,
+    /// Labels of the group that the entries are in.
+    group: Key,
 }
 
-impl<'s, 'a> Reading<'s, 'a> {
-    fn new(sink: &'s mut Sink<'a>) -> Self {
-        sink.scratch.key.clear();
-        Self { sink, lines: 0, text: 0, stream: None, group: Vec::new(), key: Vec::new() }
-    }
-
-    fn pay(&mut self, more: usize) -> Result<(), DecodeError> {
-        self.sink.room.set_buffers(self.sink.room.buffers().saturating_add(more))?;
-        self.text += more;
-        Ok(())
-    }
-
+impl Reading<'_, '_> {
     /// Reads one message. Gives where the content of its entries stands in it; `None` when that is what was inflated.
     fn message(
         &mut self,
@@ -140,8 +112,8 @@ impl<'s, 'a> Reading<'s, 'a> {
             }
             Mode::Packed { from, to, coding } => {
                 inflated.clear();
-                inflate::inflate(coding, bytes.get(from..to).unwrap_or_default(), inflated, limits, self.sink.room)?;
-                self.pay(inflated.len())?;
+                inflate::inflate(coding, bytes.get(from..to).unwrap_or_default(), inflated, limits, self.records.sink.room)?;
+                self.records.pay(inflated.len())?;
                 self.entries(inflated, tag)?;
                 Ok(None)
             }
@@ -160,7 +132,7 @@ impl<'s, 'a> Reading<'s, 'a> {
     #[inline]
     fn timed_entry(&mut self, bytes: &[u8], tag: &[u8], at: usize) -> Result<usize, DecodeError> {
         let (Head::Array(items @ 2..), first) = head(bytes, at)? else {
-            self.sink.drop_entry();
+            self.records.sink.drop_entry();
             return Ok(skip(bytes, at)?);
         };
         let (when, record) = match head(bytes, first)? {
@@ -190,88 +162,44 @@ impl<'s, 'a> Reading<'s, 'a> {
                 return Ok(skip(bytes, at)?);
             }
             None => {
-                self.sink.drop_entry();
+                self.records.sink.drop_entry();
                 return Ok(skip(bytes, at)?);
             }
         };
         let Some(record) = record::read(bytes, at)? else {
-            self.sink.drop_entry();
+            self.records.sink.drop_entry();
             return Ok(skip(bytes, at)?);
         };
-        let stream = self.stream(bytes, tag, &record.told)?;
-        if self.sink.block.lines().len() == self.lines {
-            self.sink.reserve(PAY)?;
-            self.lines += PAY;
-        }
-        let (start, end) = self.line(bytes, at, &record)?;
-        match stream {
-            Some(stream) => self.sink.line(start, end, time, stream),
-            None => self.sink.drop_unlabelled(1),
+        self.label(bytes, tag, &record.told);
+        match &record.line {
+            Some(range) => self.records.text(time, bytes.get(range.clone()).unwrap_or_default())?,
+            None => {
+                // Who logged is in the labels.
+                let leave_out: &[u8] = if record.told.pod.is_some() { b"kubernetes" } else { b"" };
+                self.records.line(time, |out, most| json_text::write(bytes, at, leave_out, most, out).map(drop))?;
+            }
         }
         Ok(record.end)
     }
 
-    /// Copies the text of a line into the block and gives its place there.
-    fn line(&mut self, bytes: &[u8], at: usize, record: &record::Record) -> Result<(usize, usize), DecodeError> {
-        // What is behind it is cut off; a few bytes more show that, and where a character ends.
-        let most = self.sink.max_line().saturating_add(4);
-        let out = self.sink.block.bytes_mut();
-        if !out.is_empty() {
-            out.push(b'\n');
-        }
-        let start = out.len();
-        match &record.line {
-            Some(range) => {
-                let text = bytes.get(range.clone()).unwrap_or_default();
-                let text = text.strip_suffix(b"\n").unwrap_or(text);
-                let text = text.strip_suffix(b"\r").unwrap_or(text);
-                out.extend_from_slice(text.get(..most).unwrap_or(text));
-            }
-            None => {
-                // Who logged is in the labels.
-                let leave_out: &[u8] = if record.told.pod.is_some() { b"kubernetes" } else { b"" };
-                json_text::write(bytes, at, leave_out, most, out)?;
-            }
-        }
-        let end = out.len();
-        if end > MOST_TEXT {
-            return Err(DecodeError::TooLarge { what: "the text of the records", limit: MOST_TEXT as u64 });
-        }
-        if end > self.text {
-            self.pay((end - self.text).next_multiple_of(UNPAID))?;
-        }
-        Ok((start, end))
-    }
-
-    /// The stream of an entry. Entries of one stream mostly come together.
+    /// Sets the labels of an entry. Of equal names the last counts: the record knows better than its group, and that better than the tag.
     #[inline]
-    fn stream(&mut self, bytes: &[u8], tag: &[u8], told: &Told) -> Result<Option<u32>, DecodeError> {
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        key.push(OBJECT);
-        // Of equal names the last counts: the record knows better than its group, and that better than the tag.
+    fn label(&mut self, bytes: &[u8], tag: &[u8], told: &Told) {
+        let labels = &mut self.records.labels;
+        labels.clear();
         let of_tag = of_tag(tag).filter(|_| told.pod.is_none());
         if let Some([pod, namespace, container]) = of_tag {
             for (name, part) in [(&b"pod"[..], pod), (b"namespace", namespace), (b"container", container)] {
-                push_pair(&mut key, name, part);
+                labels.push(name, part);
             }
         }
-        push_pair(&mut key, b"tag", tag);
-        key.extend_from_slice(&self.group);
-        push_told(&mut key, bytes, told);
+        labels.push(b"tag", tag);
+        labels.extend(&self.group);
+        push_told(labels, bytes, told);
         if of_tag.is_none() && self.group.is_empty() && told.pod.is_none() && told.container.is_none() {
             // What a workload is called by where nothing else names it.
-            push_pair(&mut key, b"job", if tag.is_empty() { b"forward" } else { tag });
+            labels.push(b"job", if tag.is_empty() { b"forward" } else { tag });
         }
-        let known = self.stream.filter(|_| self.sink.scratch.key == key);
-        std::mem::swap(&mut self.sink.scratch.key, &mut key);
-        self.key = key;
-        if known.is_some() {
-            return Ok(known);
-        }
-        self.sink.count_stream();
-        self.stream = self.sink.stream_of_key(labels_of_object)?;
-        Ok(self.stream)
     }
 }
 
@@ -326,14 +254,7 @@ fn of_tag(tag: &[u8]) -> Option<[&[u8]; 3]> {
     (is_id && parts.next().is_none() && found.iter().all(|part| !part.is_empty())).then_some(found)
 }
 
-fn push_pair(key: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    if !value.is_empty() {
-        push_part(key, name);
-        push_part(key, value);
-    }
-}
-
-fn push_told(key: &mut Vec<u8>, bytes: &[u8], told: &Told) {
+fn push_told(key: &mut Key, bytes: &[u8], told: &Told) {
     let Told { namespace, pod, container, node, service, stream } = told;
     let named: [(&[u8], &Option<Range<usize>>); 6] = [
         (b"namespace", namespace),
@@ -345,7 +266,7 @@ fn push_told(key: &mut Vec<u8>, bytes: &[u8], told: &Told) {
     ];
     for (name, range) in named {
         if let Some(value) = range.as_ref().and_then(|range| bytes.get(range.clone())) {
-            push_pair(key, name, value);
+            key.push(name, value);
         }
     }
 }
