@@ -21,6 +21,7 @@ use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::absence::Absence;
+use super::cursors::{CursorWriter, Queued};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::{Metrics, Scanned};
 use super::pipeline::Coming;
@@ -58,12 +59,16 @@ pub(super) struct Effects {
     pub(super) claim: Option<Claim>,
     pub(super) ack: Ack,
     pub(super) lease: Lease,
+    /// How far the source of the batch is with it.
+    pub(super) cursors: Queued,
 }
 
 /// What the loop is asked to do.
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
+    /// Commit how far a source is; what it read had no effects.
+    Cursors(Queued),
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
@@ -96,6 +101,8 @@ pub(super) struct CommitLoop {
     pub(super) open: OpenBook,
     /// What follows for incidents.
     pub(super) incidents: IncidentKeeper,
+    /// How far sources are.
+    pub(super) cursors: CursorWriter,
 }
 
 /// What one commit will settle.
@@ -116,7 +123,7 @@ impl CommitLoop {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         let mut unripe = None;
         loop {
-            let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { self.pause() };
             let mut asked = unripe.take().unwrap_or_else(|| self.ask_sources(&work));
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
             if matches!(taken, Ok(1..)) {
@@ -127,12 +134,18 @@ impl CommitLoop {
             let is_end = taken == Ok(0);
             self.close_traces(is_end).await?;
             if is_end {
-                return Ok(());
+                self.cursors.end();
+                return self.finish_alone().await;
             }
             self.lapse().await?;
             unripe = self.judge_absences(asked).await?;
             self.keep_house().await?;
         }
+    }
+
+    /// Longest time to the next look, where no work comes.
+    fn pause(&self) -> Duration {
+        TICK.min(self.quiet.pause()).min(self.cursors.pause(std::time::Instant::now()))
     }
 
     /// Waits a little for batches that are being scanned now. A sender that is alone never waits.
@@ -166,11 +179,13 @@ impl CommitLoop {
                     }
                     self.absorb(&effects.sightings).await?;
                     self.open.seal();
+                    self.cursors.absorbed(std::mem::take(&mut effects.cursors));
                     match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
                         true => self.settle(effects),
                         false => settling.effects.push(effects),
                     }
                 }
+                Work::Cursors(queued) => self.cursors.absorbed(queued),
                 Work::Amend(amended) => {
                     for evidence in amended {
                         if !self.open.amend(&evidence) {
@@ -279,7 +294,8 @@ impl CommitLoop {
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
-        let mut commit = Commit { changes, requests, rules, incidents, healthy: None, open_traces: self.open.take_changes() };
+        let mut commit = Commit { changes, requests, rules, incidents, open_traces: self.open.take_changes(), ..Commit::default() };
+        commit.cursors = self.cursors.due(commit.is_empty(), std::time::Instant::now());
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;

@@ -207,7 +207,7 @@ async fn firing_events_of_a_store_that_knew_no_incidents_are_in_one_after_the_st
         .execute_batch(
             "DROP INDEX feed_incident; DELETE FROM feed WHERE kind = 3; ALTER TABLE heads DROP COLUMN incident; \
              ALTER TABLE feed DROP COLUMN incident; DROP TABLE incidents; DROP TABLE incident_events; DROP TABLE open_traces; \
-             DROP TABLE watches; ALTER TABLE events DROP COLUMN folded; PRAGMA user_version = 6",
+             DROP TABLE watches; DROP TABLE cursors; ALTER TABLE events DROP COLUMN folded; PRAGMA user_version = 6",
         )
         .expect("the older format");
     drop(database);

@@ -245,7 +245,9 @@ async fn a_firing_event_of_an_older_store_becomes_quiet_and_is_resolved() {
             database.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).expect("a column");
         }
     }
-    database.execute_batch("DROP TABLE evidence; DROP TABLE open_traces; DROP TABLE watches").expect("tables of later ones");
+    database
+        .execute_batch("DROP TABLE evidence; DROP TABLE open_traces; DROP TABLE watches; DROP TABLE cursors")
+        .expect("tables of later ones");
     database.execute_batch("DELETE FROM meta WHERE key = 'healthy_nanos'; PRAGMA user_version = 3").expect("the older format");
     drop(database);
     world.down(HOUR);

@@ -6,11 +6,13 @@
 mod absence;
 mod commit_loop;
 mod config;
+mod cursors;
 mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;
 mod pipeline;
+mod pulls;
 mod quiet;
 mod reload;
 pub mod replay;

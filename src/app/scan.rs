@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, stream_of_path};
@@ -35,6 +36,8 @@ pub struct Scanner<'b> {
     scratch: Scratch,
     sight_scratch: SightScratch,
     places: Vec<u32>,
+    /// Where the lines of `places` stand in the chunk.
+    candidates: Vec<Range<usize>>,
     hits: Vec<Hit>,
     block: Block,
     events: HashMap<Fingerprint, ErrorEvent>,
@@ -83,6 +86,7 @@ impl<'b> Scanner<'b> {
             scratch: Scratch::default(),
             sight_scratch: SightScratch::default(),
             places: Vec::new(),
+            candidates: Vec::new(),
             hits: Vec::new(),
             block: Block::default(),
             events: HashMap::new(),
@@ -154,7 +158,7 @@ impl<'b> Scanner<'b> {
         events
     }
 
-    /// Copies into the block every line that a rule may meet.
+    /// Copies into the block every line that a rule meets, or may meet, with those that may be one trace with it.
     fn frame(&mut self, chunk: Chunk<'_>, input: &mut Input) {
         let Input { layout, time, joiners, .. } = input;
         // Files are written in order, so what stands near a time happened near it.
@@ -171,10 +175,24 @@ impl<'b> Scanner<'b> {
             Coverage::EveryLine => chunk.lines().for_each(|line| push_framed(&mut self.block, *layout, *time, line)),
             Coverage::Places => {
                 let mut after = 0;
+                self.candidates.clear();
                 for place in &self.places {
-                    let place = *place as usize;
-                    if place >= after {
-                        let lines = around_trace(chunk, *layout, chunk.around(place), after);
+                    if *place as usize >= after {
+                        let line = chunk.around(*place as usize);
+                        after = line.end + 1;
+                        push_framed(&mut self.block, *layout, *time, &chunk.0[line.clone()]);
+                        self.candidates.push(line);
+                    }
+                }
+                // PERF: most candidates are no hits, and to look at the neighbours of each costs more than to look at the hits twice.
+                self.hits.clear();
+                self.book.detector().scan(&self.block, 0..self.candidates.len(), &mut self.scratch, &mut self.hits);
+                self.block.truncate_lines(0);
+                self.block.bytes_mut().clear();
+                let mut after = 0;
+                for line in self.hits.iter().map(|hit| self.candidates[hit.line as usize].clone()) {
+                    if line.start >= after {
+                        let lines = around_trace(chunk, *layout, line, after);
                         after = lines.end + 1;
                         for line in chunk.0[lines].split(|byte| *byte == b'\n') {
                             push_framed(&mut self.block, *layout, *time, line);

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
-use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown, SourceLimits, Sources};
+use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
 use crate::rules::Problem;
@@ -25,9 +25,11 @@ use crate::telemetry::{Registry, with_causes};
 use super::absence::Absence;
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
+use super::cursors::{CursorBook, CursorWriter};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
+use super::pulls::Pulls;
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -153,7 +155,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         );
     }
     let tails = Arc::new(Tails::new(&config.group.tails));
-    let coming = Coming::default();
+    let (coming, cursors) = (Coming::default(), CursorBook::default());
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         sources: sources.clone(),
@@ -169,6 +171,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         scratch: ScratchPool::default(),
         coming: coming.clone(),
+        cursors: cursors.clone(),
     };
     let mut commits = CommitLoop {
         writer,
@@ -185,6 +188,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         gather: commit_loop::GATHER,
         absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
         open: book,
+        cursors: CursorWriter::new(cursors),
     };
     commits.wait_for(absent);
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
@@ -222,6 +226,15 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         clock: clock.clone(),
         metrics: collect_metrics,
         digest_seed: store.digest_seed(),
+    };
+    let pull = Pull {
+        intake: doors.intake.clone(),
+        budget: doors.budget.clone(),
+        clock: clock.clone(),
+        readiness: readiness.clone(),
+        shutdown: shutdown.clone(),
+        sources: doors.sources.clone(),
+        registry: registry.clone(),
     };
     let totals = Arc::clone(&metrics);
     let handles = Handles {
@@ -274,6 +287,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    let pulls = Pulls::new(&ingest_runtime, pull).running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 
@@ -286,6 +300,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         drain_delay: config.serve.drain_delay().0,
         router,
         rules: Arc::clone(first.detector.rules()),
+        pulls,
         ingest: (ingest_runtime, ingest_server),
         api: (api_runtime, api_server),
         commits,

@@ -224,8 +224,15 @@ impl Door {
         }
         let lines = block.lines().len() as u64;
         self.note_budget();
-        let batch =
-            Batch { tenant: order.tenant, source: SourceName::LokiPush, received: order.received, block, digest, lease: room.into_lease() };
+        let batch = Batch {
+            tenant: order.tenant,
+            source: SourceName::LokiPush,
+            received: order.received,
+            block,
+            digest,
+            cursors: Vec::new(),
+            lease: room.into_lease(),
+        };
         let patience = self.doors.config.answer_timeout.0;
         let door = Arc::clone(&self);
         let taking = KeepGoing(Some(Box::pin(async move {

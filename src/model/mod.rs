@@ -8,6 +8,7 @@
 mod absence;
 mod block;
 mod change;
+mod cursor;
 mod egress;
 mod event;
 mod evidence;
@@ -31,6 +32,7 @@ pub use block::{Appender, Block, Hit, Line};
 pub use change::{
     Changes, EventHead, EventWrite, FeedKind, FeedWrite, Folded, Removal, TemplateBirth, TextWrite, TraceRows, WindowKey, WindowState,
 };
+pub use cursor::{Cursor, CursorTooLarge, MAX_CURSOR_KEY, MAX_CURSOR_VALUE};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
 pub use evidence::{CaptureId, Evidence, EvidenceLine, EvidenceWrite};

@@ -6,15 +6,15 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
 use crate::flow::{Clock, RequestDigest};
-use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp, TraceRows};
+use crate::model::{Changes, Cursor, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp, TraceRows};
 
 use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{
-    Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, folded, incidents, open_traces, requests, rules, templates,
-    watches, windows,
+    Metrics, RuleUpdate, Store, StoreConfig, StoreError, cursors, evidence, feed, folded, incidents, open_traces, requests, rules,
+    templates, watches, windows,
 };
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
@@ -36,6 +36,8 @@ pub struct Commit {
     pub healthy: Option<HealthyTime>,
     /// Traces that may go on with the next push.
     pub open_traces: TraceRows,
+    /// How far sources have read: all that was read up to these has its effects in this commit or an earlier one.
+    pub cursors: Vec<Cursor>,
 }
 
 /// The right to write: one for each store, owned by the thread that commits.
@@ -66,6 +68,7 @@ impl Commit {
             && self.incidents.is_empty()
             && self.healthy.is_none()
             && self.open_traces == TraceRows::default()
+            && self.cursors.is_empty()
     }
 }
 
@@ -224,6 +227,7 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
         rows += rules::apply(connection, update, now)?;
     }
     rows += open_traces::put(connection, &commit.open_traces)?;
+    rows += cursors::put(connection, &commit.cursors, now)?;
     if let Some(healthy) = commit.healthy {
         rows += connection.prepare_cached(HEALTHY)?.execute([healthy.0.to_be_bytes()])?;
     }

@@ -25,6 +25,7 @@ mod lifecycle;
 mod limits;
 mod loki_push;
 mod overload;
+mod peers;
 mod proto;
 mod quiet;
 mod reload;

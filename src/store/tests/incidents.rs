@@ -173,6 +173,21 @@ fn incidents_are_listed_by_birth_with_filters_and_a_cursor() {
         let total = Some(expected.len() as u64);
         assert_eq!(list(filter.clone(), None, 10), (expected, total, false), "{filter:?}");
     }
+    // Who may not see a name cannot ask for it.
+    let mut hidden = incident(4, "10.0.0.7");
+    hidden.service.namespace = "10.0.0.8".into();
+    writer.commit(&writing(vec![opens(&hidden, &[])])).unwrap();
+    let egress = crate::model::Egress { ip: true, ..Default::default() };
+    let named = |namespace: &str, workload: &str| IncidentFilter {
+        namespace: Some(namespace.to_owned()),
+        workload: Some(workload.to_owned()),
+        ..none()
+    };
+    assert_eq!(list(named("10.0.0.8", "10.0.0.7"), None, 10), (vec![4], Some(1), false));
+    assert_eq!(list(IncidentFilter { egress, ..named("10.0.0.8", "10.0.0.7") }, None, 10), (vec![], Some(0), false));
+    assert_eq!(list(IncidentFilter { egress, ..named("<ip>", "<ip>") }, None, 10), (vec![4], Some(1), false));
+    assert_eq!(list(IncidentFilter { egress, namespace: Some("prod".to_owned()), ..none() }, None, 2), (vec![3, 2], Some(3), true));
+    assert_eq!(list(IncidentFilter { egress, namespace: Some("prod".to_owned()), ..none() }, Some(2), 2), (vec![1], None, false));
     let stats = store.stats(START).unwrap();
     assert_eq!((stats.incidents_open, stats.incidents_resolved), (2, 1));
 }

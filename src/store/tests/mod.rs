@@ -2,6 +2,7 @@
 
 mod backups;
 mod commits;
+mod cursors;
 mod evidence;
 mod faults;
 mod feeds;
