@@ -8,6 +8,8 @@
 //!   503          429 / 413         503/413        429 / 413            400       400      204 / 429 / 503
 //! ```
 //!
+//! What all doors do alike stands in `door`; a protocol brings its decoder and makes its own answer.
+//!
 //! Everything happens on the task of the connection that brought the request, so backpressure is the socket's own; only large bodies move to a
 //! bounded number of blocking threads.
 //!
@@ -19,6 +21,7 @@
 
 mod answer;
 mod config;
+mod door;
 pub mod files;
 mod loki_push;
 mod metrics;
@@ -59,5 +62,5 @@ pub struct Doors {
 /// All routes of the ingest listener but `/metrics`. `/` and `/ready` are for probes and need no key.
 pub fn router(doors: Doors) -> Router {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
-    probes.merge(loki_push::routes(doors))
+    probes.merge(loki_push::routes(&Arc::new(door::Shared::new(doors))))
 }
