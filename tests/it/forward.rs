@@ -13,8 +13,7 @@ use kube_sentinel::serve::config::{ForwardConfig, ForwardUser, Secret, TlsConfig
 use rmpv::Value;
 use sha2::{Digest, Sha512};
 
-use crate::peers::python;
-use crate::support::{Client, Program, SOON, config_with_rules, eventually, rule_file};
+use crate::support::{Client, Program, SOON, config_with_rules, eventually, python, rule_file};
 
 const KEY: &str = "a-shared-key-0123456789";
 
