@@ -13,7 +13,7 @@ use kube_sentinel::serve::config::{ForwardConfig, ForwardUser, Secret, TlsConfig
 use rmpv::Value;
 use sha2::{Digest, Sha512};
 
-use crate::support::{Client, Program, SOON, config_with_rules, eventually, python, rule_file};
+use crate::support::{Client, Program, SOON, config_with_rules, eventually, peers, rule_file};
 
 const KEY: &str = "a-shared-key-0123456789";
 
@@ -307,7 +307,7 @@ for precise in (False, True):
     logger.close()
 ";
     let port = program.forward_address().port().to_string();
-    let done = Command::new(python()).args(["-c", script, &port]).output().expect("scripts/test-tools installs the senders");
+    let done = Command::new(peers("python")).args(["-c", script, &port]).output().expect("scripts/test-tools installs the senders");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     eventually("all of them", || (program.hits() == 202).then_some(()));
     let events = program.events("");
