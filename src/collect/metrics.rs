@@ -22,7 +22,7 @@ pub(super) struct DoorMetrics {
     body_bytes: Counter,
     inflated_bytes: Counter,
     lines_received: Counter,
-    /// The name that other tools of this field use for the lines of Loki's push.
+    /// The name that other tools of this field use for the lines that come from Loki's senders, or from a Loki.
     entries: Option<Counter>,
     lines_truncated: Counter,
     lines_clamped: Counter,
@@ -32,8 +32,9 @@ pub(super) struct DoorMetrics {
     label_cache_misses: Counter,
 }
 
-/// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 2] = [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[])];
+/// Every door that lines come through, and every status that it answers pushes with.
+const DOORS: [(SourceName, &[u16]); 3] =
+    [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::LokiTail, &[]), (SourceName::Forward, &[])];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -102,7 +103,8 @@ impl DoorMetrics {
             body_bytes: plain("kube_sentinel_collect_body_bytes_total"),
             inflated_bytes: plain("kube_sentinel_collect_inflated_bytes_total"),
             lines_received: plain("kube_sentinel_collect_lines_received_total"),
-            entries: (door == SourceName::LokiPush).then(|| names.register("kube_sentinel_loki_entries_total", Vec::new())),
+            entries: matches!(door, SourceName::LokiPush | SourceName::LokiTail)
+                .then(|| names.register("kube_sentinel_loki_entries_total", Vec::new())),
             lines_truncated: plain("kube_sentinel_collect_lines_truncated_total"),
             lines_clamped: plain("kube_sentinel_collect_lines_clamped_total"),
             lines_dropped: DropReason::ALL
@@ -149,7 +151,12 @@ impl DoorMetrics {
     }
 
     pub(super) fn repeated(&self, lines: u64) {
-        add(&self.lines_dropped, DropReason::Repeated, lines);
+        self.left_out(DropReason::Repeated, lines);
+    }
+
+    /// Lines that were received and are not scanned.
+    pub(super) fn left_out(&self, why: DropReason, lines: u64) {
+        add(&self.lines_dropped, why, lines);
     }
 
     pub(super) fn lines_refused(&self, why: Refusal, lines: u64) {
