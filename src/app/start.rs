@@ -30,7 +30,7 @@ use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
-use super::pulls::Pulls;
+use super::pulls::{self, Pulls};
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -78,6 +78,7 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
         problems.extend(rule_problems(&rules));
     }
     problems.extend(access(config).err().unwrap_or_default());
+    problems.extend(pulls::problems(config));
     problems
 }
 
@@ -116,6 +117,10 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
 pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
     let access = access(&config).map_err(StartError::Configuration)?;
+    let problems = pulls::problems(&config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
     let prepared =
         reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
     for warning in &prepared.warnings {
@@ -228,7 +233,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         budget: Budget::new(config.collect.memory.bytes()),
         readiness: readiness.clone(),
         clock: clock.clone(),
-        metrics: collect_metrics,
+        metrics: Arc::clone(&collect_metrics),
         digest_seed: store.digest_seed(),
     };
     let pull = Pull {
@@ -240,6 +245,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         sources: doors.sources.clone(),
         registry: registry.clone(),
     };
+    let loki_tails = pulls::loki_tails(&config, &store, &registry, &collect_metrics)?;
     let totals = Arc::clone(&metrics);
     let handles = Handles {
         store: store.clone(),
@@ -303,7 +309,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
-    let pulls = Pulls::new(&ingest_runtime, pull).running();
+    let mut pulls = Pulls::new(&ingest_runtime, pull);
+    for loki in loki_tails {
+        pulls.add(loki);
+    }
+    let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 

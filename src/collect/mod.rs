@@ -25,6 +25,7 @@ mod door;
 pub mod files;
 pub mod forward;
 mod loki_push;
+pub mod loki_tail;
 mod metrics;
 mod pool;
 mod probes;

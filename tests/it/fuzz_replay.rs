@@ -7,9 +7,11 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 15] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
+    ("loki_answer", fuzzing::loki_answer),
+    ("loki_tail", fuzzing::loki_tail),
     ("forward_messages", fuzzing::forward_messages),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
