@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use crate::collect::tail::FileSource;
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
-use crate::model::Generation;
+use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
 use crate::serve::config::ListenerConfig;
@@ -312,6 +313,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let mut pulls = Pulls::new(&ingest_runtime, pull);
     for loki in loki_tails {
         pulls.add(loki);
+    }
+    if config.collect.files.is_used() {
+        let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
+        pulls.add(FileSource::new(&config.collect, cursors));
     }
     let pulls = pulls.running();
     drop(starting);
