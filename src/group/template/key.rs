@@ -178,6 +178,12 @@ impl Keyer<'_> {
             seen |= class;
             end += 1;
         }
+        if !self.only_digits
+            && let Some(end) = self.whole_value(start, end)
+        {
+            self.at = end;
+            return self.hole();
+        }
         if seen & SLASH != 0 && !self.only_digits && memchr::memchr(b'?', &self.text[start..end]).is_some() {
             // What is asked for, up to its end.
             let rest = self.text[end..].iter().position(|byte| class(*byte) & BLANK != 0 || matches!(byte, b'"' | b'\'' | b'<' | b'>'));
@@ -217,6 +223,10 @@ impl Keyer<'_> {
             // What somebody must not see, or what could not be measured.
             return self.hole();
         }
+        if token == b"-" && !self.only_digits && self.blank && self.is_in_a_row(end) {
+            // A value that is absent, in a row of values.
+            return self.hole();
+        }
         if token == b"-" && !self.only_digits && self.is_absent(end) {
             return self.hole();
         }
@@ -250,6 +260,14 @@ impl Keyer<'_> {
             && d > c
             && (THINGS.iter().any(is_same) || (!self.only_digits && MORE_THINGS.iter().any(is_same)))
             && PREPOSITIONS.contains(&&self.out[a..b])
+    }
+
+    /// A dash that ends here stands behind a value and before another one, a quoted text or another dash.
+    fn is_in_a_row(&self, end: usize) -> bool {
+        let Some(rest) = self.text[end..].strip_prefix(b" ") else { return false };
+        let next = &rest[..rest.iter().position(|byte| class(*byte) & BLANK != 0).unwrap_or(rest.len())];
+        (self.out.ends_with(&[HOLE]) || self.out.ends_with(&[HOLE, b'"']))
+            && (next == b"-" || next.starts_with(b"\"") || next.first().is_some_and(u8::is_ascii_digit))
     }
 
     /// A dash that ends here is all that is quoted or assigned.

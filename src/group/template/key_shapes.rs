@@ -6,7 +6,28 @@ use crate::group::template::words::{PHRASES, SECOND_LABELS, TOP_LABELS};
 /// Hexadecimal groups that are taken together, so that a line of nothing else is not read again from each of them.
 const MOST_HEX_GROUPS: usize = 32;
 
+/// Words of a list without blanks.
+const FEWEST_LISTED: usize = 3;
+
 impl Keyer<'_> {
+    /// Behind a URL, or a list of words without blanks, that the token from `start` to `end` begins: `http://a/b`, `qr,aa,rd`.
+    pub(super) fn whole_value(&self, start: usize, end: usize) -> Option<usize> {
+        let rest = &self.text[end..];
+        if rest.starts_with(b"://") && self.text[start..end].iter().all(u8::is_ascii_alphabetic) {
+            let ends = |byte: &u8| class(*byte) & BLANK != 0 || b"\"'<>()[]{},;|".contains(byte);
+            return Some(end + rest.iter().position(ends).unwrap_or(rest.len()));
+        }
+        if rest.first() != Some(&b',') || !(self.blank || self.out.ends_with(b"=")) {
+            return None;
+        }
+        let listed =
+            rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b',' | b'_' | b'-')).unwrap_or(rest.len());
+        let is_list = self.text.get(end + listed).is_none_or(|byte| class(*byte) & BLANK != 0)
+            && rest[..listed].split(|byte| *byte == b',').count() >= FEWEST_LISTED
+            && rest[1..listed].split(|byte| *byte == b',').all(|word| !word.is_empty());
+        is_list.then_some(end + listed)
+    }
+
     /// A protocol and its version come next: ` HTTP/1.1`.
     pub(super) fn is_before_version(&self) -> bool {
         let Some(rest) = self.text[self.at..].strip_prefix(b" ") else { return false };

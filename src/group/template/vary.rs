@@ -41,7 +41,7 @@ pub(super) fn is_field(key: &[u8], word: (usize, usize)) -> bool {
     let after_next = key.get(end + 1).copied().unwrap_or(0);
     if is_quoted(key, word) {
         let first = key[start..end].split(|byte| *byte == b' ').next().unwrap_or_default();
-        return start > 1 && after_next != b':' && !is_constant(first);
+        return start > 1 && after_next != b':' && !METHODS.contains(&first);
     }
     match (before(1), next) {
         (b' ', b',' | b';' | b')' | b']' | b'}') if before(2) == b'=' => true,
@@ -102,9 +102,9 @@ pub(super) fn reason_of(key: &[u8]) -> Option<Reason> {
             _ => {}
         }
     }
-    let in_brackets = || open.last().filter(|at| key[**at] == b'(' && key[..**at].ends_with(b" ")).map(|at| at + 1);
-    let start =
-        start.filter(|(_, depth)| *depth == open.len()).map(|(start, _)| start).or_else(in_brackets).filter(|start| *start < end)?;
+    let in_brackets = open.first().filter(|at| key[**at] == b'(' && key[..**at].ends_with(b" ")).map(|at| at + 1);
+    let behind_a_mark = start.filter(|(_, depth)| *depth == open.len()).map(|(start, _)| start);
+    let start = in_brackets.or(behind_a_mark).filter(|start| *start < end)?;
     let end = if open.is_empty() { key.len() } else { end };
     let reason = &key[start..end];
     let is_prose = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'\'' | b'-' | b'/' | b'.' | b'_');
@@ -129,7 +129,7 @@ impl Reason {
         match context {
             0..=2 => None,
             3 if !self.is_name => None,
-            _ if !self.is_prose => Some(VALUES_OF_A_WORD),
+            3..=LONG_LINE if !self.is_prose => Some(VALUES_OF_A_WORD),
             _ => Some(VALUES_OF_A_REASON - usize::from(context > LONG_LINE)),
         }
     }
@@ -204,6 +204,7 @@ fn values_of_a_word(
         return if is_name { VALUES_OF_A_SHORT_WORD } else { VALUES_OF_A_CONSTANT };
     }
     match () {
+        () if is_constant(text) && !is_long && follows_a_preposition(key, start) => VALUES_OF_A_NAME,
         () if is_constant(text) && !is_long => VALUES_OF_A_CONSTANT,
         () if is_constant(text) && is_deed => VALUES_OF_A_SHORT_WORD,
         () if behind.starts_with(b" state") && context >= MUCH_CONTEXT => VALUES_OF_A_NAME,
