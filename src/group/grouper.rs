@@ -38,6 +38,7 @@ mod absent;
 mod overflow;
 
 pub use absent::Judged;
+pub(in crate::group) use overflow::TEMPLATE as REMOVED;
 
 /// Folds sightings into events and says what has to be written.
 ///

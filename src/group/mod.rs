@@ -63,6 +63,7 @@ pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;
 pub use fingerprint::{Identity, Place, SCHEME};
+pub use folded::names_others;
 pub use grouper::{GroupCounts, Grouper, Judged};
 pub use heads::{Parts, parts_of};
 pub use incident::{Incidents, Refused, event_turns};

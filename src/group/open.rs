@@ -240,6 +240,7 @@ impl OpenBook {
     pub fn take(&mut self, sightings: &mut Sightings, now: Timestamp) {
         let generation = sightings.rules.generation();
         let in_force = generation == self.rules.generation();
+        self.closed[ClosedBy::Bound as usize] += std::mem::take(&mut sightings.unheld);
         for piece in std::mem::take(&mut sightings.pieces) {
             let Piece { mut trace, own, is_closed } = piece;
             let known = (trace.version > 0).then(|| self.known(trace.key, trace.id)).flatten();
@@ -266,6 +267,7 @@ impl OpenBook {
                 (true, false) => self.has_no_room(&trace).then_some(ClosedBy::Bound),
             };
             if let Some(by) = by {
+                self.closed_unheld(&trace, by);
                 self.close(&trace, by, sightings);
                 continue;
             }
@@ -277,12 +279,19 @@ impl OpenBook {
             trace.touched = now;
             let Some(row) = saved(&trace, &self.rules) else {
                 // What no row keeps must not wait.
+                self.closed_unheld(&trace, ClosedBy::Bound);
                 self.close(&trace, ClosedBy::Bound, sightings);
                 continue;
             };
             self.changed.insert(trace.id, row);
             self.index.put(Arc::new(trace));
         }
+    }
+
+    /// A trace is closed by a bound before it ever waited: it counts as those that did.
+    fn closed_unheld(&mut self, trace: &OpenTrace, by: ClosedBy) {
+        let is_open = self.known(trace.key, trace.id).is_some();
+        self.closed[ClosedBy::Bound as usize] += u64::from(by == ClosedBy::Bound && !is_open);
     }
 
     /// True when a trace must not wait: it would be one too many, or its row too long.

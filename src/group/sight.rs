@@ -117,6 +117,8 @@ pub struct Sightings {
     pub hits: u64,
     /// Traces that wait for the next push of their stream, or went on with what had waited: for [`super::OpenBook::take`].
     pub pieces: Vec<Piece>,
+    /// Traces that might go on and count at once, because there are too many of them.
+    pub unheld: u64,
     /// Hits that were too late for their windows.
     pub late: u64,
     /// Hits that were counted without being fingerprinted.
@@ -252,6 +254,7 @@ impl Sightings {
             door: SourceName::LokiPush,
             hits: 0,
             pieces: Vec::new(),
+            unheld: 0,
             late: 0,
             unsampled: 0,
         }
@@ -335,7 +338,9 @@ impl Batch<'_> {
             let record = &records.list[number];
             let first = record.hits_so_far().first().map(|hit| &hits[*hit as usize]);
             let is_new = record.resumed.is_none();
-            if !record.is_held || is_new && (room == 0 || first.is_some_and(|hit| !self.is_calm(hit))) {
+            let has_no_room = record.is_held && is_new && room == 0;
+            if !record.is_held || has_no_room || is_new && first.is_some_and(|hit| !self.is_calm(hit)) {
+                self.out.unheld += u64::from(has_no_room);
                 records.release(number);
                 continue;
             }
