@@ -14,7 +14,7 @@ use crate::model::{EventOrigin, Fingerprint};
 use super::fingerprint::{Identity, Place};
 use super::folded::FoldedNames;
 use super::shown::shown_name;
-use super::sight::{Sighting, Sightings};
+use super::sightings::{Sighting, Sightings};
 
 /// Template of the event for the rest.
 pub(super) const OTHER: &str = "<other>";
