@@ -57,6 +57,7 @@ mod subject;
 mod tails;
 mod template;
 mod trace;
+mod triggers;
 mod window;
 
 pub use absence::{AbsentRule, Beat, tells_of_absence};
