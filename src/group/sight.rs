@@ -8,19 +8,19 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
-    kubernetes_of,
+    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of,
 };
 use crate::rules::{Rule, RuleSet};
 
 use super::absence::Beat;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
-use super::fingerprint::{Counting, Identity, Place, regrouped, tenant_hash};
+use super::fingerprint::{Counting, Identity, Place, tenant_hash};
 use super::heads::Earlier;
 use super::names::StateNames;
-use super::open::{OpenTraces, Piece};
+use super::open_traces::OpenTraces;
 use super::records::{Record, Records, Waiting};
+use super::sightings::{Sighting, Sightings};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::subject::{identity_of, message_of, subject_of};
 use super::tails::Tails;
@@ -57,70 +57,6 @@ pub struct SightContext<'a> {
     pub open: Option<&'a OpenTraces>,
     /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
     pub tails: Option<&'a Tails>,
-}
-
-/// All hits of one fingerprint and one window in one batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// What the hits have in common.
-    pub fingerprint: Fingerprint,
-    /// The rule, of the generation of [`Sightings::rules`].
-    pub rule: RuleId,
-    /// The rule at the workload, of which there are so many events at most.
-    pub place: Place,
-    /// The window that the rule counts these hits in.
-    pub window_key: WindowKey,
-    /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
-    pub stream: Arc<Stream>,
-    /// What the template is.
-    pub identity: Identity,
-    /// Of which group it is. For lines that of this text alone, until [`Grouper::resolve`](super::Grouper::resolve) knows better.
-    pub group: TemplateGroup,
-    /// The masked line, or the parts of a trace that are always the same; without secrets.
-    pub template: Arc<str>,
-    /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
-    pub message: Arc<str>,
-    /// Number of hits.
-    pub count: u64,
-    /// Earliest event time.
-    pub first: Timestamp,
-    /// Latest event time.
-    pub last: Timestamp,
-    /// (bucket, hits) in ascending order, in buckets of the rule's width. Late hits are not in it.
-    pub buckets: Vec<(i64, u64)>,
-    /// Taken in a storm: hits were spread over the fingerprints of the rule and stream by sampling, only their sum is exact.
-    pub sampled: bool,
-    /// The first hit with the lines around it, where it was captured.
-    pub evidence: Option<Arc<Evidence>>,
-}
-
-/// What one batch tells the [`super::Grouper`].
-#[derive(Debug, Clone)]
-pub struct Sightings {
-    /// The rules in force when the batch was scanned.
-    pub rules: Arc<RuleSet>,
-    /// Those of them that got another name since then, by the old one. Filled in by who knows of it.
-    pub renamed: HashMap<RuleName, RuleName>,
-    /// Whose lines.
-    pub tenant: TenantId,
-    /// Name of the cluster.
-    pub cluster: Arc<str>,
-    /// One entry for each fingerprint and window, in the order of their first hits.
-    pub list: Vec<Sighting>,
-    /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
-    pub beats: Vec<Beat>,
-    /// Clock time of receipt.
-    pub received: Timestamp,
-    /// Which door. Filled in by who knows of it.
-    pub door: SourceName,
-    /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
-    pub hits: u64,
-    /// Traces that wait for the next push of their stream, or went on with what had waited: for [`super::OpenBook::take`].
-    pub pieces: Vec<Piece>,
-    /// Hits that were too late for their windows.
-    pub late: u64,
-    /// Hits that were counted without being fingerprinted.
-    pub unsampled: u64,
 }
 
 /// Memory that a thread keeps from batch to batch.
@@ -221,50 +157,6 @@ pub fn sight(
     batch.finish()
 }
 
-impl Sighting {
-    /// Puts the hits into another group. With `by_template`, their rule counts each group by itself.
-    pub(super) fn regroup(&mut self, group: TemplateGroup, by_template: bool) {
-        if by_template {
-            self.window_key = WindowKey(regrouped(self.window_key.0, self.group, group));
-        }
-        self.fingerprint = self.place.fingerprint(group);
-        self.group = group;
-    }
-}
-
-impl Sightings {
-    /// Lines that met a rule: hits, and lines that are waited for.
-    #[must_use]
-    pub fn met(&self) -> u64 {
-        self.hits + self.beats.iter().map(|beat| beat.count).sum::<u64>()
-    }
-
-    /// Nothing seen.
-    pub(super) fn none(rules: &Arc<RuleSet>, tenant: &TenantId, cluster: &str) -> Self {
-        Self {
-            rules: Arc::clone(rules),
-            renamed: HashMap::new(),
-            tenant: tenant.clone(),
-            cluster: Arc::from(cluster),
-            list: Vec::new(),
-            beats: Vec::new(),
-            received: Timestamp::default(),
-            door: SourceName::LokiPush,
-            hits: 0,
-            pieces: Vec::new(),
-            late: 0,
-            unsampled: 0,
-        }
-    }
-
-    /// The name that a rule has now.
-    #[must_use]
-    pub fn rule_name(&self, rule: RuleId) -> &RuleName {
-        let name = &self.rules.rule(rule).name;
-        self.renamed.get(name).unwrap_or(name)
-    }
-}
-
 pub(super) struct Batch<'a> {
     pub(super) context: &'a SightContext<'a>,
     pub(super) block: &'a Block,
@@ -335,7 +227,9 @@ impl Batch<'_> {
             let record = &records.list[number];
             let first = record.hits_so_far().first().map(|hit| &hits[*hit as usize]);
             let is_new = record.resumed.is_none();
-            if !record.is_held || is_new && (room == 0 || first.is_some_and(|hit| !self.is_calm(hit))) {
+            let has_no_room = record.is_held && is_new && room == 0;
+            if !record.is_held || has_no_room || is_new && first.is_some_and(|hit| !self.is_calm(hit)) {
+                self.out.unheld += u64::from(has_no_room);
                 records.release(number);
                 continue;
             }
