@@ -325,3 +325,25 @@ fn push(block: &mut Block, of: StdStream, at: Timestamp, text: &[u8]) {
     let stream = u32::from(of == StdStream::Err);
     block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Config;
+
+    #[test]
+    fn windows_are_bounded_and_every_hit_counts() {
+        let book = Rulebook::load(&Config::default()).expect("the default pack");
+        let mut scanner = Scanner::new(&book);
+        scanner.windows = LruCache::new(NonZeroUsize::new(2).expect("not zero"));
+        for round in 0..2 {
+            for workload in ["a", "b", "c", "d"] {
+                let name = format!("/var/log/containers/{workload}_shop_main-0.log");
+                scanner.scan(&name, &b"2026-01-14T10:02:11.532Z stdout F panic: x\n"[..], |_| true).expect("bytes in memory");
+                assert!(scanner.windows.len() <= 2, "round {round}");
+            }
+        }
+        let counts: Vec<u64> = scanner.events().iter().map(|event| event.head.count).collect();
+        assert_eq!((counts, scanner.totals().hits), (vec![2; 4], 8));
+    }
+}

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use crate::flow::Sources;
 use crate::group::{GroupConfig, Grouper, OpenBook, OpenTraces, Rollouts, SightScratch, Sightings, Tails};
 use crate::model::{
-    Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Line, Moment,
-    Notice, RuleId, SourceName, Stream, Timestamp, TransitionReason,
+    Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Line, Moment, Notice,
+    RuleId, SourceName, Stream, Timestamp, TransitionReason,
 };
 
 use super::rulebook::Rulebook;

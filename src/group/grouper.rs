@@ -5,22 +5,21 @@ mod merging;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Folded, Generation,
-    HealthyTime, Life, Moment, RuleName, TextWrite, Timestamp, TransitionReason, WindowKey, WindowState,
+    EventHead, EventRow, EventState, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment, RuleName,
+    Timestamp, TransitionReason, WindowKey,
 };
 use crate::rules::{CountBy, Rule};
 
 use super::absence::Absences;
 use super::birth;
 use super::config::GroupConfig;
-use super::crowd::{Crowds, MissingForBirths};
+use super::crowd::Crowds;
 use super::evidence::Captured;
-use super::exchange::{Missing, Touched};
+use super::exchange::Touched;
 use super::folded::{Cause, FoldedNames};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::model::{Block, Evidence, Generation, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
+use crate::model::{Evidence, RuleName, TenantId, Timestamp, TraceRows};
 use crate::rules::RuleSet;
 
-use super::fingerprint::{Counting, Identity, Place, tenant_hash};
+use super::fingerprint::Identity;
 use super::mask::MAX_TEMPLATE;
 use super::names::StateNames;
 use super::open_rows::{Known, restored, saved};
@@ -22,7 +22,7 @@ use super::open_traces::{LoneLine, OpenHit, OpenKey, OpenTrace, OpenTraces, Piec
 use super::records::chosen;
 use super::redact::redact;
 use super::sightings::{Sighting, Sightings};
-use super::trace::{Fold, Limits, TraceConfig};
+use super::trace::{Limits, TraceConfig};
 use super::window::{bucket_nanos, bucket_of};
 
 /// Bytes of the labels of a stream whose traces wait: those of an agent are 1 to 2 KiB, and each trace that waits keeps them in its row.

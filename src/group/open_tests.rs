@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
-use crate::model::{Block, Generation, Hit, Line};
+use crate::model::{Block, Generation, Hit, Line, RuleId};
 use crate::rules::CountBy;
 
 use super::*;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    Changes, EventWrite, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, TextWrite, Timestamp,
-};
+use crate::model::{Changes, EventWrite, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, TextWrite, Timestamp};
 
 use super::Grouper;
 

@@ -22,6 +22,8 @@ pub(super) struct Framing<'f> {
     pub(super) block: &'f mut Block,
     pub(super) joiners: &'f mut [Joiner; 2],
     pub(super) between: &'f mut Between,
+    /// Lines of the block before which others were left out.
+    pub(super) gaps: &'f mut Vec<u32>,
     /// Where the times of all lines go, as far as rules wait for lines: one for each [`HEARD_EVERY`].
     pub(super) heard: Option<&'f mut VecDeque<Timestamp>>,
 }
@@ -58,6 +60,9 @@ impl Framing<'_> {
             let line = chunk.around(place);
             let lines = if every { line } else { around_trace(chunk, layout, line, after) };
             let mut start = lines.start;
+            if start > after {
+                self.gaps.push(self.block.lines().len() as u32);
+            }
             while start <= lines.end {
                 let line = chunk.around(start);
                 start = line.end + 1;

@@ -12,7 +12,7 @@ use crate::app::scan::{LONGEST_LINE, add_outputs};
 use crate::app::scan_traces::unfinished;
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, json_time, parse_cri, plain_time};
 use crate::group::{Look, look_at};
-use crate::model::{Block, Hit, Stream, Timestamp};
+use crate::model::{Block, Hit, Line, Stream, Timestamp};
 
 use super::framing::Framing;
 use super::side::Side;
@@ -50,6 +50,8 @@ pub(super) struct Recording {
     joiners: [Joiner; 2],
     /// Lines that a rule may meet.
     block: Block,
+    /// Lines of the block before which others were left out, ascending.
+    gaps: Vec<u32>,
     /// For each side.
     hits: Vec<Given>,
     /// Time of the last line that told one.
@@ -98,6 +100,7 @@ impl Recording {
             layout: None,
             joiners: Default::default(),
             block: Block::default(),
+            gaps: Vec::new(),
             hits: vec![Default::default(); sides],
             time: first,
             heard: VecDeque::new(),
@@ -157,12 +160,20 @@ impl Recording {
     /// in time, as those that a running program would wait for (`group.trace.hold`).
     fn is_of_push(&self, line: u32, pushed: Timestamp, last: Option<u32>, hold: Duration) -> bool {
         let at = self.at(line);
-        let goes_on = |last: u32| {
-            let (look, is_logged) = look_at(self.block.text(&self.block.lines()[line as usize]));
-            let in_time = (last..line).all(|before| self.at(before + 1).since(self.at(before)) <= hold);
-            look != Look::Other && !is_logged && in_time && at < pushed.plus(LONGEST_PUSH)
+        at < pushed.plus(PUSH) || at < pushed.plus(LONGEST_PUSH) && last.is_some_and(|last| self.goes_on(last, line, hold))
+    }
+
+    /// Every line behind `last` up to this one is part of a trace and came in time. Nothing of it rests on how many other lines were framed.
+    fn goes_on(&self, last: u32, line: u32, hold: Duration) -> bool {
+        let lines = &self.block.lines()[last as usize..=line as usize];
+        let is_part = |line: &Line| {
+            let (look, is_logged) = look_at(self.block.text(line));
+            look != Look::Other && !is_logged
         };
-        at < pushed.plus(PUSH) || last.is_some_and(goes_on)
+        let is_next = |pair: &[Line]| pair[0].stream == pair[1].stream && pair[1].at.since(pair[0].at) <= hold && is_part(&pair[1]);
+        let next_gap = self.gaps.get(self.gaps.partition_point(|gap| *gap <= last));
+        let has_gap = next_gap.is_some_and(|gap| *gap <= line);
+        !has_gap && lines.windows(2).all(is_next)
     }
 
     fn at(&self, line: u32) -> Timestamp {
@@ -174,15 +185,16 @@ impl Recording {
     }
 
     fn read_chunk(&mut self, sides: &mut [Side<'_>], between: &mut Between, totals: &mut Totals) -> io::Result<()> {
-        let Self { reader, layout, joiners, block, time, hits, heard, .. } = self;
+        let Self { reader, layout, joiners, block, gaps, time, hits, heard, .. } = self;
         block.clear();
+        gaps.clear();
         add_outputs(block, &self.stream);
         hits.iter_mut().for_each(|(hits, given)| {
             hits.clear();
             *given = 0;
         });
         let waits = sides.iter().any(|side| side.time.is_waiting());
-        let mut framing = Framing { block, joiners, between, heard: waits.then_some(heard) };
+        let mut framing = Framing { block, joiners, between, gaps, heard: waits.then_some(heard) };
         let known = *layout;
         let trace = sides.first().map(|side| side.book.group_config().trace.clone()).unwrap_or_default();
         let rest = |chunk: Chunk<'_>| unfinished(chunk, known.unwrap_or_else(|| Layout::of(&chunk.0[chunk.around(0)])), &trace);
