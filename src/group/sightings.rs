@@ -29,7 +29,7 @@ pub struct Sighting {
     pub group: TemplateGroup,
     /// The masked line, or the parts of a trace that are always the same; without secrets.
     pub template: Arc<str>,
-    /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
+    /// Text of the first hit, without secrets, cut to [`max_message`](super::GroupConfig::max_message).
     pub message: Arc<str>,
     /// Number of hits.
     pub count: u64,
