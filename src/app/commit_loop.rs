@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
+use crate::group::{AbsentRule, Grouper, OpenBook, Sightings};
 use crate::model::{EventWrite, Evidence, Fingerprint, Moment};
 use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};

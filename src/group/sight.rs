@@ -7,24 +7,20 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{
-    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of,
-};
+use crate::model::{Block, Fingerprint, Hit, RuleId, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of};
 use crate::rules::{Rule, RuleSet};
 
-use super::absence::Beat;
 use super::config::GroupConfig;
-use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
-use super::fingerprint::{Counting, Identity, Place, tenant_hash};
+use super::evidence::{Captures, RawCapture};
+use super::fingerprint::{Counting, Place, tenant_hash};
 use super::heads::Earlier;
 use super::names::StateNames;
 use super::open_traces::OpenTraces;
-use super::records::{Record, Records, Waiting};
-use super::sightings::{Sighting, Sightings};
-use super::storm::{Choice, StormGuard, StormKey, StormSlot};
-use super::subject::{identity_of, message_of, subject_of};
+use super::records::{Records, Waiting};
+use super::sightings::Sightings;
+use super::storm::{StormGuard, StormKey, StormSlot};
 use super::tails::Tails;
-use super::window::{bucket_nanos, bucket_of};
+use super::window::bucket_nanos;
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
 const FUTURE: Duration = Duration::from_secs(60);
