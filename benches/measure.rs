@@ -1,6 +1,6 @@
 //! CPU time, and ratios that hold on a noisy machine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// CPU time that all threads of this process have used so far, ended ones included.
 pub fn process_cpu() -> Duration {
@@ -40,6 +40,20 @@ pub fn median(values: &[f64]) -> f64 {
 pub fn counter(metrics: &str, name: &str) -> u64 {
     let samples = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
     samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+}
+
+/// All hits so far, once no stack trace waits for more of its lines: the last ones count when their streams were silent for some seconds. CPU
+/// time is taken before.
+pub fn hits(metrics: impl Fn() -> String) -> u64 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = metrics();
+        if counter(&text, "kube_sentinel_group_open_traces") == 0 {
+            return counter(&text, "kube_sentinel_detect_hits_total");
+        }
+        assert!(Instant::now() < deadline, "a stack trace waits for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What this was measured on.

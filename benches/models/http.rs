@@ -61,7 +61,7 @@ impl Http {
         let (lines, line_bytes) = totals(&requests);
         let next = Arc::new(AtomicUsize::new(0));
         let before = measure::cpu_of(self.server.id());
-        let metrics = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let senders: Vec<_> = (0..SENDERS)
                 .map(|_| {
                     let (client, url) = (self.client.clone(), format!("{}/loki/api/v1/push", self.ingest));
@@ -77,10 +77,13 @@ impl Http {
             for sender in senders {
                 sender.await.expect("a sender that did not panic");
             }
-            self.client.get(format!("{}/metrics", self.ingest)).send().await.expect("an answer").text().await.expect("text")
         });
         let cpu = measure::cpu_of(self.server.id()) - before;
-        let hits = measure::counter(&metrics, "kube_sentinel_detect_hits_total") - self.hits;
+        let metrics = || {
+            let text = async { self.client.get(format!("{}/metrics", self.ingest)).send().await.expect("an answer").text().await };
+            self.runtime.block_on(text).expect("text")
+        };
+        let hits = measure::hits(metrics) - self.hits;
         self.hits += hits;
         Done { resident_mib: Some(measure::resident_mib(self.server.id())), ..Done::new(lines, line_bytes, hits, cpu) }
     }

@@ -58,7 +58,7 @@ impl Push {
             }
         });
         let cpu = measure::process_cpu() - before;
-        let hits = measure::counter(&self.app.metrics(), "kube_sentinel_detect_hits_total") - self.hits;
+        let hits = measure::hits(|| self.app.metrics()) - self.hits;
         self.hits += hits;
         Done::new(lines, line_bytes, hits, cpu)
     }

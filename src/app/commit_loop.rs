@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
-use crate::model::{EventWrite, Evidence, Moment, TemplateGroup};
+use crate::group::{AbsentRule, Grouper, OpenBook, Sightings};
+use crate::model::{EventWrite, Evidence, Fingerprint, Moment};
 use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
 
 use super::absence::Absence;
+use super::cursors::{CursorWriter, Queued};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::{Metrics, Scanned};
 use super::pipeline::Coming;
@@ -55,12 +56,16 @@ pub(super) struct Effects {
     pub(super) claim: Option<Claim>,
     pub(super) ack: Ack,
     pub(super) lease: Lease,
+    /// How far the source of the batch is with it.
+    pub(super) cursors: Queued,
 }
 
 /// What the loop is asked to do.
 pub(super) enum Work {
     /// Commit the effects of a batch.
     Effects(Effects),
+    /// Commit how far a source is; what it read had no effects.
+    Cursors(Queued),
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
     Amend(Vec<Arc<Evidence>>),
     /// Commit that other rules are in force from here on, and answer with the rules that the store knows then.
@@ -93,6 +98,8 @@ pub(super) struct CommitLoop {
     pub(super) open: OpenBook,
     /// What follows for incidents.
     pub(super) incidents: IncidentKeeper,
+    /// How far sources are.
+    pub(super) cursors: CursorWriter,
 }
 
 /// What one commit will settle.
@@ -113,7 +120,7 @@ impl CommitLoop {
         let mut waiting: Vec<Work> = Vec::with_capacity(MOST_BATCHES);
         let mut unripe = None;
         loop {
-            let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { TICK.min(self.quiet.pause()) };
+            let pause = if self.more_to_remove || self.incidents.is_unsettled() { Duration::ZERO } else { self.pause() };
             let mut asked = unripe.take().unwrap_or_else(|| self.ask_sources(&work));
             let taken = tokio::time::timeout(pause, work.recv_many(&mut waiting, MOST_BATCHES)).await;
             if matches!(taken, Ok(1..)) {
@@ -124,12 +131,18 @@ impl CommitLoop {
             let is_end = taken == Ok(0);
             self.close_traces(is_end).await?;
             if is_end {
-                return Ok(());
+                self.cursors.end();
+                return self.finish_alone().await;
             }
             self.lapse().await?;
             unripe = self.judge_absences(asked).await?;
             self.keep_house().await?;
         }
+    }
+
+    /// Longest time to the next look, where no work comes.
+    fn pause(&self) -> Duration {
+        TICK.min(self.quiet.pause()).min(self.cursors.pause(std::time::Instant::now()))
     }
 
     /// Waits a little for batches that are being scanned now. A sender that is alone never waits.
@@ -163,11 +176,13 @@ impl CommitLoop {
                     }
                     self.absorb(&effects.sightings).await?;
                     self.open.seal();
+                    self.cursors.absorbed(std::mem::take(&mut effects.cursors));
                     match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
                         true => self.settle(effects),
                         false => settling.effects.push(effects),
                     }
                 }
+                Work::Cursors(queued) => self.cursors.absorbed(queued),
                 Work::Amend(amended) => {
                     for evidence in amended {
                         if !self.open.amend(&evidence) {
@@ -194,31 +209,6 @@ impl CommitLoop {
         self.finish(settling, None).await
     }
 
-    /// Template groups became parts of others: their events follow, in a commit of its own. Everything absorbed before is committed.
-    async fn merge(&mut self, merging: &Merging, sightings: &Sightings) -> Result<(), StoreError> {
-        let groups: Vec<TemplateGroup> = merging.groups().collect();
-        let young = self.until_it_works(|writer| writer.events_of_groups(&groups)).await?;
-        let missing = self.grouper.missing_for_merging(merging, &young, sightings);
-        self.look_up(missing).await?;
-        self.grouper.merge(merging, young, sightings, self.now());
-        self.finish(Settling::default(), None).await
-    }
-
-    async fn look_up(&mut self, missing: Missing) -> Result<(), StoreError> {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let (heads, windows) =
-            self.until_it_works(|writer| Ok((writer.lookup(&missing.fingerprints)?, writer.lookup_windows(&missing.windows)?))).await?;
-        let mut rows = missing.rows;
-        rows.extend(self.grouper.hydrate(heads, windows));
-        if !rows.is_empty() {
-            let heads = self.until_it_works(|writer| writer.lookup_rows(&rows)).await?;
-            self.grouper.hydrate(heads, Vec::new());
-        }
-        Ok(())
-    }
-
     /// Counts the traces that have waited long enough for another piece, or all of them. Everything absorbed before is committed.
     async fn close_traces(&mut self, all: bool) -> Result<(), StoreError> {
         let mut settling = Settling::default();
@@ -241,23 +231,6 @@ impl CommitLoop {
         }
     }
 
-    async fn absorb(&mut self, sightings: &Sightings) -> Result<(), StoreError> {
-        let missing = self.grouper.missing(sightings);
-        // An event is born only where memory did not have it before.
-        let may_open = !missing.fingerprints.is_empty();
-        self.look_up(missing).await?;
-        if may_open {
-            let births = self.grouper.missing_for_births(sightings);
-            if !births.is_empty() {
-                let (live, others) =
-                    self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
-                self.grouper.hydrate_for_births(&births, &live, others);
-            }
-        }
-        self.grouper.absorb(sightings, self.now());
-        Ok(())
-    }
-
     /// One transaction for everything absorbed so far; then, and only then, the answers.
     async fn finish(&mut self, settling: Settling, rules: Option<RuleUpdate>) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -271,7 +244,8 @@ impl CommitLoop {
         let requests = settling.effects.iter().filter_map(|effects| effects.claim.as_ref()).map(|claim| (claim.digest(), now)).collect();
         let opened = changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count() as u64;
         let incidents = self.follow(&changes, Moment { clock: now, healthy: self.quiet.healthy() }).await?;
-        let mut commit = Commit { changes, requests, rules, incidents, healthy: None, open_traces: self.open.take_changes() };
+        let mut commit = Commit { changes, requests, rules, incidents, open_traces: self.open.take_changes(), ..Commit::default() };
+        commit.cursors = self.cursors.due(commit.is_empty(), std::time::Instant::now());
         commit.healthy = self.quiet.to_write(commit.is_empty());
         if !commit.is_empty() {
             self.until_it_works(|writer| writer.commit(&commit)).await?;
@@ -353,9 +327,11 @@ impl CommitLoop {
     async fn keep_house(&mut self) -> Result<(), StoreError> {
         self.until_it_works(Writer::checkpoint).await?;
         let removed = self.until_it_works(Writer::retain).await?;
-        if !removed.fingerprints.is_empty() {
-            self.grouper.events_removed(&removed.fingerprints);
+        if !removed.events.is_empty() {
+            let fingerprints: Vec<Fingerprint> = removed.events.iter().map(|event| event.fingerprint).collect();
+            self.grouper.events_removed(&fingerprints);
             self.refresh().await?;
+            self.tell_overflow(&removed.events).await?;
         }
         self.more_to_remove = removed.more;
         Ok(())

@@ -1,13 +1,14 @@
 use crate::detect::{DetectConfig, Detector, Scratch};
 use crate::flow::{Budget, Receipt, Sources};
 use crate::group::{GroupConfig, OpenTraces, SightContext, SightScratch, StateNames, StormGuard, sight};
-use crate::model::{Block, EventState, Generation, HealthyTime, Labels, Line, Seq, Stream, TenantId, TransitionReason};
+use crate::model::{Block, Cursor, EventState, Generation, HealthyTime, Labels, Line, Seq, SourceName, Stream, TenantId, TransitionReason};
 use crate::rules::{self, LoadOptions, RuleSource};
 use crate::serve::AbsenceView;
 use crate::store::{self, FeedEntry, KnownRule, Store, StoreConfig};
 use crate::telemetry::{Registry, TelemetryConfig};
 
 use super::*;
+use crate::app::cursors::CursorBook;
 use crate::app::reload::follow;
 use crate::app::start::source_limits;
 
@@ -88,9 +89,9 @@ impl Bench {
         let tenant = TenantId::parse(self.tenant).expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();
-        let scanned = Scanned { source: crate::model::SourceName::LokiPush, lines: 1, bytes: line.len() as u64 };
+        let scanned = Scanned { source: SourceName::LokiPush, lines: 1, bytes: line.len() as u64 };
         let lease = Budget::new(1).try_admit(1).expect("free");
-        self.work.push(Work::Effects(Effects { sightings, scanned, claim: None, ack, lease }));
+        self.work.push(Work::Effects(Effects { sightings, scanned, claim: None, ack, lease, cursors: Queued::default() }));
         self.receipts.push(receipt);
     }
 
@@ -134,6 +135,7 @@ fn commit_loop(path: &std::path::Path, clock: &Clock, config: &StoreConfig, firs
         absence: Absence::new(Sources::new(source_limits(&group.absence), HealthyTime::default()), AbsenceView::default(), ""),
         open: OpenBook::new(&group.trace, "", &Arc::new(RuleSet::new(Generation(1), Vec::new(), false)), Arc::default()),
         incidents: IncidentKeeper::new(&group.incidents),
+        cursors: CursorWriter::new(CursorBook::default()),
     };
     (store, commits)
 }
@@ -225,4 +227,46 @@ async fn batches_that_are_scanned_meanwhile_share_the_commit_of_the_first() {
     let feed = store.feed_after(Seq(0), 100).expect("a healthy disk");
     assert_eq!(feed.len(), 1);
     assert_eq!(feed[0].event.head.count, 2, "the first word of the event has both hits");
+}
+
+#[tokio::test]
+async fn cursors_are_on_disk_with_the_effects_that_lead_to_them_and_alone_within_a_second() {
+    const A_SECOND: Duration = Duration::from_millis(1_500);
+    let mut bench = Bench::new(&["name: a, match: {pattern: apple}"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = StoreConfig::default();
+    let (store, mut commits) = commit_loop(&folder.path().join("events.db"), &Clock::system(), &config, bench.first.clone());
+    let book = CursorBook::default();
+    commits.cursors = CursorWriter::new(book.clone());
+    let cursor = |value: u8| vec![Cursor::try_new(SourceName::Files, "a", [value]).expect("short")];
+    let known = |store: &Store| -> Vec<u8> {
+        let cursors = store.cursors(SourceName::Files).expect("a healthy disk");
+        cursors.iter().flat_map(|(cursor, _)| cursor.value().expect("a value").to_vec()).collect()
+    };
+    let until = async |value: u8| {
+        let begun = Instant::now();
+        while known(&store) != [value] {
+            assert!(begun.elapsed() < A_SECOND, "{value} is not on disk, {:?} is", known(&store));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    bench.batch(1, "an apple");
+    let Some(Work::Effects(mut effects)) = bench.work.pop() else { panic!("it has a hit") };
+    let receipt = bench.receipts.pop().expect("one for each batch");
+    let (sender, receiver) = mpsc::channel(64);
+    let checks = async {
+        for value in 1..=3 {
+            assert!(book.pass(cursor(value)).is_none(), "nothing is before it");
+            until(value).await;
+        }
+        effects.cursors = book.queue(cursor(4));
+        sender.try_send(Work::Effects(effects)).expect("room");
+        assert_eq!(receipt.fate().await, Fate::Durable);
+        assert_eq!(known(&store), [4], "with the effects");
+        assert!(book.pass(cursor(5)).is_none());
+        drop(sender);
+    };
+    let (ended, ()) = tokio::join!(commits.run(receiver), checks);
+    ended.expect("a healthy disk");
+    assert_eq!(known(&store), [5], "the last one is written when nothing comes any more");
 }

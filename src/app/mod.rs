@@ -4,13 +4,17 @@
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
 mod absence;
+mod commit_folding;
 mod commit_loop;
 mod config;
+mod cursors;
+mod forward;
 mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;
 mod pipeline;
+mod pulls;
 mod quiet;
 mod reload;
 pub mod replay;

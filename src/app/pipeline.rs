@@ -12,6 +12,7 @@ use crate::group::{Captures, GroupConfig, OpenTraces, RawCapture, SightContext, 
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{self, Effects, Work};
+use super::cursors::CursorBook;
 use super::metrics::{Metrics, Scanned};
 use super::reload::InForce;
 
@@ -54,6 +55,8 @@ pub(super) struct Pipeline {
     pub(super) scratch: ScratchPool,
     /// Batches that are being scanned.
     pub(super) coming: Coming,
+    /// How far sources are.
+    pub(super) cursors: CursorBook,
 }
 
 /// How many batches are being scanned: those with hits come to the commit loop soon. Cheap to clone.
@@ -105,7 +108,7 @@ impl Pipeline {
     }
 
     async fn take(&self, batch: Batch) -> (Receipt, Block) {
-        let Batch { tenant, source, received, block, digest, lease } = batch;
+        let Batch { tenant, source, received, block, digest, cursors, lease } = batch;
         let on_its_way = self.coming.enter();
         let in_force = self.in_force.load_full();
         let mut scratch = self.scratch.pop();
@@ -127,6 +130,10 @@ impl Pipeline {
             self.scratch.push(scratch);
             self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
             self.metrics.scanned(scanned, 0);
+            if let Some(queued) = self.cursors.pass(cursors) {
+                // Behind the effects of what was read before. A closed queue takes neither: both are read again.
+                self.work.send(Work::Cursors(queued)).await.ok();
+            }
             return (Fate::Durable.into(), emptied(block));
         }
 
@@ -136,7 +143,7 @@ impl Pipeline {
         let waits_only = !scratch.hits.is_empty()
             && scratch.hits.iter().all(|hit| rules.rule(hit.rule).absent.is_some())
             && !self.open.touches(&tenant, &block);
-        let claim = match digest.filter(|_| !waits_only).map(|digest| self.repeats.claim(digest, self.clock.now())) {
+        let claim = match digest.filter(|_| !waits_only && cursors.is_empty()).map(|digest| self.repeats.claim(digest, self.clock.now())) {
             Some(Claimed::Committed) => {
                 self.sources.note(heard);
                 self.scratch.push(scratch);
@@ -167,8 +174,9 @@ impl Pipeline {
         self.hand_on(self.tails.update(&tenant, &block, waiting));
         drop(on_its_way);
         let (ack, receipt) = Ack::pair();
+        let cursors = self.cursors.queue(cursors);
         // A closed queue drops the ack, which abandons the batch.
-        self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease })).await.ok();
+        self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease, cursors })).await.ok();
         self.sources.note(heard);
         (receipt, emptied(block))
     }

@@ -8,7 +8,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
+
+use lru::LruCache;
 
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, stream_of_path};
 use crate::detect::{Coverage, Scratch};
@@ -25,6 +29,9 @@ use super::scan_traces::{around_trace, framed, unfinished};
 /// Events that a scan keeps. Hits of further fingerprints are counted as a number only.
 const MOST_EVENTS: usize = 100_000;
 
+/// Windows that a scan counts in, at up to 2 KiB each.
+const MOST_WINDOWS: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
+
 /// Longest line; longer ones are cut there and counted.
 pub(super) const LONGEST_LINE: usize = 1 << 20;
 
@@ -35,11 +42,14 @@ pub struct Scanner<'b> {
     scratch: Scratch,
     sight_scratch: SightScratch,
     places: Vec<u32>,
+    /// Where the lines of `places` stand in the chunk.
+    candidates: Vec<Range<usize>>,
     hits: Vec<Hit>,
     block: Block,
     events: HashMap<Fingerprint, ErrorEvent>,
     rows: HashMap<EventRow, Fingerprint>,
-    windows: HashMap<WindowKey, WindowState>,
+    /// Over their number, the one that was not counted in for longest begins anew.
+    windows: LruCache<WindowKey, WindowState>,
     totals: Totals,
     /// Hits of the events that are kept.
     listed: u64,
@@ -83,11 +93,12 @@ impl<'b> Scanner<'b> {
             scratch: Scratch::default(),
             sight_scratch: SightScratch::default(),
             places: Vec::new(),
+            candidates: Vec::new(),
             hits: Vec::new(),
             block: Block::default(),
             events: HashMap::new(),
             rows: HashMap::new(),
-            windows: HashMap::new(),
+            windows: LruCache::new(MOST_WINDOWS),
             totals: Totals::default(),
             listed: 0,
             started: Clock::system().now(),
@@ -154,7 +165,7 @@ impl<'b> Scanner<'b> {
         events
     }
 
-    /// Copies into the block every line that a rule may meet.
+    /// Copies into the block every line that a rule meets, or may meet, with those that may be one trace with it.
     fn frame(&mut self, chunk: Chunk<'_>, input: &mut Input) {
         let Input { layout, time, joiners, .. } = input;
         // Files are written in order, so what stands near a time happened near it.
@@ -171,10 +182,24 @@ impl<'b> Scanner<'b> {
             Coverage::EveryLine => chunk.lines().for_each(|line| push_framed(&mut self.block, *layout, *time, line)),
             Coverage::Places => {
                 let mut after = 0;
+                self.candidates.clear();
                 for place in &self.places {
-                    let place = *place as usize;
-                    if place >= after {
-                        let lines = around_trace(chunk, *layout, chunk.around(place), after);
+                    if *place as usize >= after {
+                        let line = chunk.around(*place as usize);
+                        after = line.end + 1;
+                        push_framed(&mut self.block, *layout, *time, &chunk.0[line.clone()]);
+                        self.candidates.push(line);
+                    }
+                }
+                // PERF: most candidates are no hits, and to look at the neighbours of each costs more than to look at the hits twice.
+                self.hits.clear();
+                self.book.detector().scan(&self.block, 0..self.candidates.len(), &mut self.scratch, &mut self.hits);
+                self.block.truncate_lines(0);
+                self.block.bytes_mut().clear();
+                let mut after = 0;
+                for line in self.hits.iter().map(|hit| self.candidates[hit.line as usize].clone()) {
+                    if line.start >= after {
+                        let lines = around_trace(chunk, *layout, line, after);
                         after = lines.end + 1;
                         for line in chunk.0[lines].split(|byte| *byte == b'\n') {
                             push_framed(&mut self.block, *layout, *time, line);
@@ -217,7 +242,7 @@ impl<'b> Scanner<'b> {
 
     fn look_up(&mut self, missing: Missing) {
         let heads = missing.fingerprints.iter().filter_map(|key| self.events.get(key)).map(|event| event.head.clone()).collect();
-        let windows = missing.windows.iter().filter_map(|key| self.windows.get(key)).cloned().collect();
+        let windows = missing.windows.iter().filter_map(|key| self.windows.get(key).cloned()).collect();
         let mut rows = missing.rows;
         rows.extend(self.grouper.hydrate(heads, windows));
         let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
@@ -231,7 +256,9 @@ impl<'b> Scanner<'b> {
         }
         // Every hit is one of an event, so what no listed event has is of the others.
         self.totals.unlisted = self.totals.hits.saturating_sub(self.listed);
-        self.windows.extend(changes.windows.into_iter().map(|window| (window.key, window)));
+        for window in changes.windows {
+            self.windows.put(window.key, window);
+        }
         for (part, _) in changes.merged {
             // What went into another event is none of those that a scan found.
             let event = self.rows.remove(&part).and_then(|fingerprint| self.events.remove(&fingerprint));
@@ -297,4 +324,26 @@ fn push(block: &mut Block, of: StdStream, at: Timestamp, text: &[u8]) {
     block.bytes_mut().push(b'\n');
     let stream = u32::from(of == StdStream::Err);
     block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Config;
+
+    #[test]
+    fn windows_are_bounded_and_every_hit_counts() {
+        let book = Rulebook::load(&Config::default()).expect("the default pack");
+        let mut scanner = Scanner::new(&book);
+        scanner.windows = LruCache::new(NonZeroUsize::new(2).expect("not zero"));
+        for round in 0..2 {
+            for workload in ["a", "b", "c", "d"] {
+                let name = format!("/var/log/containers/{workload}_shop_main-0.log");
+                scanner.scan(&name, &b"2026-01-14T10:02:11.532Z stdout F panic: x\n"[..], |_| true).expect("bytes in memory");
+                assert!(scanner.windows.len() <= 2, "round {round}");
+            }
+        }
+        let counts: Vec<u64> = scanner.events().iter().map(|event| event.head.count).collect();
+        assert_eq!((counts, scanner.totals().hits), (vec![2; 4], 8));
+    }
 }

@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use crate::collect::tail::FileSource;
 use crate::collect::{self, Doors};
-use crate::flow::{Budget, Clock, Readiness, Repeats, Shutdown, SourceLimits, Sources};
+use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
-use crate::model::Generation;
+use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
 use crate::serve::config::ListenerConfig;
@@ -25,9 +26,12 @@ use crate::telemetry::{Registry, with_causes};
 use super::absence::Absence;
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
+use super::cursors::{CursorBook, CursorWriter};
+use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
+use super::pulls::Pulls;
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -58,6 +62,7 @@ struct Access {
     keys: Keys,
     /// Ingest and API.
     doors: [DoorAccess; 2],
+    forward: Option<ForwardAccess>,
 }
 
 struct DoorAccess {
@@ -99,8 +104,10 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     };
     let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
-    match (keys, ingest, api) {
-        (Ok(keys), Some(ingest), Some(api)) => Ok(Access { keys, doors: [ingest, api] }),
+    let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
+    let forward = forward.map_err(|errors| problems.extend(errors));
+    match (keys, ingest, api, forward) {
+        (Ok(keys), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, doors: [ingest, api], forward }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -153,7 +160,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         );
     }
     let tails = Arc::new(Tails::new(&config.group.tails));
-    let coming = Coming::default();
+    let (coming, cursors) = (Coming::default(), CursorBook::default());
     let pipeline = Pipeline {
         in_force: Arc::clone(&in_force),
         sources: sources.clone(),
@@ -169,6 +176,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         scratch: ScratchPool::default(),
         coming: coming.clone(),
+        cursors: cursors.clone(),
     };
     let mut commits = CommitLoop {
         writer,
@@ -185,6 +193,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         gather: commit_loop::GATHER,
         absence: Absence::new(sources.clone(), absences.clone(), &config.cluster),
         open: book,
+        cursors: CursorWriter::new(cursors),
     };
     commits.wait_for(absent);
     let commits = thread::Builder::new().name("commit".to_owned()).spawn({
@@ -223,6 +232,15 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: collect_metrics,
         digest_seed: store.digest_seed(),
     };
+    let pull = Pull {
+        intake: doors.intake.clone(),
+        budget: doors.budget.clone(),
+        clock: clock.clone(),
+        readiness: readiness.clone(),
+        shutdown: shutdown.clone(),
+        sources: doors.sources.clone(),
+        registry: registry.clone(),
+    };
     let totals = Arc::clone(&metrics);
     let handles = Handles {
         store: store.clone(),
@@ -243,7 +261,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let egress = config.serve.redact.egress();
     let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
     let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
+    let ingest_router = ingest_guard.protect(collect::router(doors.clone()).merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
 
@@ -253,10 +271,19 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let ingest_listener =
         ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
     let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
+    let mut peers = Vec::new();
+    let mut forward_address = None;
+    if let Some(forward) = &access.forward {
+        let (door, address) = ingest_runtime.block_on(forward.open(doors.clone(), registry.recorder()))?;
+        forward_address = Some(address);
+        peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
+    drop(doors);
     let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
     let urls = (url(&ingest_listener), url(&api_listener));
 
-    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls)] {
+    let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
+    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls), ("forward certificate", forward_tls)] {
         if let Some(tls) = tls {
             api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
         }
@@ -266,6 +293,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
     }
+    if let Some(reload) = access.forward.as_ref().and_then(ForwardAccess::reload) {
+        api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));
+    }
     api_runtime.spawn({
         let registry = registry.clone();
         async move { registry.upkeep().await }
@@ -274,11 +304,19 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    let mut pulls = Pulls::new(&ingest_runtime, pull);
+    if config.collect.files.is_used() {
+        let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
+        pulls.add(FileSource::new(&config.collect, cursors));
+    }
+    let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 
     Ok(App {
         urls,
+        forward: forward_address,
+        peers,
         store,
         registry,
         shutdown,
@@ -286,6 +324,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         drain_delay: config.serve.drain_delay().0,
         router,
         rules: Arc::clone(first.detector.rules()),
+        pulls,
         ingest: (ingest_runtime, ingest_server),
         api: (api_runtime, api_server),
         commits,

@@ -1,14 +1,14 @@
-//! What senders are told.
+//! What senders of Loki's push protocol are told.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 
-use crate::flow::{Busy, Fate};
 use crate::model::Refusal;
 
-use super::wire::{Counts, DecodeError};
+use super::door::Refused;
+use super::wire::Counts;
 
 /// The answer to a push.
 ///
@@ -56,39 +56,14 @@ impl Answer {
         }
     }
 
-    /// What a fate means for the sender; `None` when its lines are durable.
-    pub(super) fn of(fate: Fate) -> Option<Self> {
-        let (why, text) = match fate {
-            Fate::Durable | Fate::Repeated => return None,
-            Fate::Refused(why) => (why, refused(why)),
-            Fate::Abandoned => (Refusal::NotCommitted, "the request was abandoned, try again"),
-        };
-        Some(Self::Refused(why, text.to_owned()))
-    }
-}
-
-/// The first line of a text is all that some clients log, so there is only one.
-fn refused(why: Refusal) -> &'static str {
-    match why {
-        Refusal::Busy => "busy, try again",
-        Refusal::TooLarge => "the request is too large",
-        Refusal::Malformed => "the request cannot be read",
-        Refusal::Unauthorized => "no org id",
-        Refusal::NotReady => "not ready, try again",
-        Refusal::Incomplete => "the body did not arrive",
-        Refusal::NotCommitted => "not committed in time, try again",
-    }
-}
-
-impl From<DecodeError> for Answer {
-    fn from(error: DecodeError) -> Self {
-        Self::Refused(error.refusal(), error.to_string())
-    }
-}
-
-impl From<Busy> for Answer {
-    fn from(busy: Busy) -> Self {
-        Self::Refused(Refusal::Busy, busy.to_string())
+    /// What senders are told of a request, with `strict` as Loki tells them.
+    pub(super) fn of(taken: Result<Counts, Refused>, strict: bool) -> Self {
+        match taken {
+            Ok(Counts { streams: 0, .. }) if strict => Self::Empty,
+            Ok(counts) if strict && counts.bad_labels + counts.bad_entries > 0 => Self::Partly(counts),
+            Ok(_) => Self::Taken,
+            Err(Refused { why, text }) => Self::Refused(why, text),
+        }
     }
 }
 

@@ -6,28 +6,34 @@ use crate::model::{DropReason, Refusal, SourceName};
 
 use super::wire::Counts;
 
-/// All counters of this stage for one door. Every label value stands at zero from the start.
+/// All counters of this stage. Every label value stands at zero from the start.
 #[derive(Debug)]
 pub struct Metrics {
+    doors: Vec<(SourceName, DoorMetrics)>,
+    budget_used: Gauge,
+    budget_capacity: Gauge,
+}
+
+/// Those of one door.
+#[derive(Debug)]
+pub(super) struct DoorMetrics {
     requests: Vec<(u16, Counter)>,
     refused: Vec<(Refusal, Counter)>,
     body_bytes: Counter,
     inflated_bytes: Counter,
     lines_received: Counter,
-    /// The name that other tools of this field use for the same number.
-    entries: Counter,
+    /// The name that other tools of this field use for the lines of Loki's push.
+    entries: Option<Counter>,
     lines_truncated: Counter,
     lines_clamped: Counter,
     lines_dropped: Vec<(DropReason, Counter)>,
     lines_refused: Vec<(Refusal, Counter)>,
     labels_lenient: Counter,
     label_cache_misses: Counter,
-    budget_used: Gauge,
-    budget_capacity: Gauge,
 }
 
-/// Every status that a push is answered with.
-const CODES: [u16; 6] = [204, 400, 413, 422, 429, 503];
+/// Every door that lines are pushed through, and every status that it answers with.
+const DOORS: [(SourceName, &[u16]); 2] = [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[])];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -36,15 +42,16 @@ impl Metrics {
     #[must_use]
     pub fn register(recorder: &dyn Recorder) -> Self {
         let names = Names(recorder);
-        let source = || Label::new("source", SourceName::LokiPush.as_str());
-        let reason = |reason: &'static str| vec![source(), Label::new("reason", reason)];
-
         names.counter("kube_sentinel_collect_requests_total", Unit::Count, "Push requests by the status of their answer.");
         names.counter("kube_sentinel_collect_requests_refused_total", Unit::Count, "Push requests that were not taken, by reason.");
         names.counter("kube_sentinel_collect_body_bytes_total", Unit::Bytes, "Bytes of push bodies as sent.");
         names.counter("kube_sentinel_collect_inflated_bytes_total", Unit::Bytes, "Bytes of push bodies after decompression.");
         names.counter("kube_sentinel_collect_lines_received_total", Unit::Count, "Lines of requests that could be decoded.");
-        names.counter("kube_sentinel_loki_entries_total", Unit::Count, "The same as kube_sentinel_collect_lines_received_total.");
+        names.counter(
+            "kube_sentinel_loki_entries_total",
+            Unit::Count,
+            "Lines received by Loki push: kube_sentinel_collect_lines_received_total of that source.",
+        );
         names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
         names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
         names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
@@ -58,21 +65,44 @@ impl Metrics {
         names.gauge("kube_sentinel_collect_budget_used_bytes", Unit::Bytes, "Memory that requests in flight hold.");
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
+        Self {
+            doors: DOORS.map(|(door, codes)| (door, DoorMetrics::register(door, codes, &names))).into(),
+            budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
+            budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
+        }
+    }
+
+    pub(super) fn of(&self, source: SourceName) -> &DoorMetrics {
+        let found = self.doors.iter().find(|(door, _)| *door == source);
+        &found.expect("every door is listed").1
+    }
+
+    pub(super) fn budget(&self, used: usize, capacity: usize) {
+        self.budget_used.set(used as f64);
+        self.budget_capacity.set(capacity as f64);
+    }
+}
+
+impl DoorMetrics {
+    fn register(door: SourceName, codes: &[u16], names: &Names<'_>) -> Self {
+        let source = || Label::new("source", door.as_str());
+        let reason = |reason: &'static str| vec![source(), Label::new("reason", reason)];
         let plain = |name| names.register(name, vec![source()]);
         Self {
-            requests: CODES
+            requests: codes
+                .iter()
                 .map(|code| {
                     let labels = vec![source(), Label::new("code", code.to_string())];
-                    (code, names.register("kube_sentinel_collect_requests_total", labels))
+                    (*code, names.register("kube_sentinel_collect_requests_total", labels))
                 })
-                .into(),
+                .collect(),
             refused: Refusal::ALL
                 .map(|why| (why, names.register("kube_sentinel_collect_requests_refused_total", reason(why.as_str()))))
                 .into(),
             body_bytes: plain("kube_sentinel_collect_body_bytes_total"),
             inflated_bytes: plain("kube_sentinel_collect_inflated_bytes_total"),
             lines_received: plain("kube_sentinel_collect_lines_received_total"),
-            entries: names.register("kube_sentinel_loki_entries_total", Vec::new()),
+            entries: (door == SourceName::LokiPush).then(|| names.register("kube_sentinel_loki_entries_total", Vec::new())),
             lines_truncated: plain("kube_sentinel_collect_lines_truncated_total"),
             lines_clamped: plain("kube_sentinel_collect_lines_clamped_total"),
             lines_dropped: DropReason::ALL
@@ -83,8 +113,6 @@ impl Metrics {
                 .into(),
             labels_lenient: plain("kube_sentinel_collect_labels_lenient_total"),
             label_cache_misses: plain("kube_sentinel_collect_label_cache_misses_total"),
-            budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
-            budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
         }
     }
 
@@ -103,7 +131,9 @@ impl Metrics {
     pub(super) fn decoded(&self, inflated: usize, counts: &Counts) {
         self.inflated_bytes.increment(inflated as u64);
         self.lines_received.increment(counts.lines);
-        self.entries.increment(counts.lines);
+        if let Some(entries) = &self.entries {
+            entries.increment(counts.lines);
+        }
         add(&self.lines_dropped, DropReason::BadLabels, counts.bad_labels);
         add(&self.lines_dropped, DropReason::BadEntry, counts.bad_entries);
         for (counter, count) in [
@@ -124,11 +154,6 @@ impl Metrics {
 
     pub(super) fn lines_refused(&self, why: Refusal, lines: u64) {
         add(&self.lines_refused, why, lines);
-    }
-
-    pub(super) fn budget(&self, used: usize, capacity: usize) {
-        self.budget_used.set(used as f64);
-        self.budget_capacity.set(capacity as f64);
     }
 }
 

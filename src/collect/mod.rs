@@ -1,12 +1,14 @@
 //! The first stage: bytes from outside become batches.
 //!
-//! What did a sender say, and may we take it now? In comes an HTTP request in one of the dialects of Loki's push protocol; out goes a
+//! What did a sender say, and may we take it now? Files of this machine are read by `tail`; of all that is pushed, in comes an HTTP request in one of the dialects of Loki's push protocol; out goes a
 //! [`Batch`](crate::flow::Batch) through the [`Intake`], and back to the sender goes what became of it.
 //!
 //! ```text
 //! ready? ─► lease Content-Length ─► read ─► lease inflated length ─► inflate ─► walk ─► Intake::take ─► answer
 //!   503          429 / 413         503/413        429 / 413            400       400      204 / 429 / 503
 //! ```
+//!
+//! What all doors do alike stands in `door`; a protocol brings its decoder and makes its own answer.
 //!
 //! Everything happens on the task of the connection that brought the request, so backpressure is the socket's own; only large bodies move to a
 //! bounded number of blocking threads.
@@ -19,11 +21,15 @@
 
 mod answer;
 mod config;
+mod door;
 pub mod files;
+pub mod forward;
 mod loki_push;
 mod metrics;
 mod pool;
 mod probes;
+mod socket;
+pub mod tail;
 pub mod wire;
 
 use std::sync::Arc;
@@ -34,6 +40,7 @@ use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 
 pub use config::CollectConfig;
 pub use metrics::Metrics;
+pub use socket::{Certificates, Socket, SocketLimits};
 
 /// What the doors need from the rest of the process.
 #[derive(Debug, Clone)]
@@ -59,5 +66,5 @@ pub struct Doors {
 /// All routes of the ingest listener but `/metrics`. `/` and `/ready` are for probes and need no key.
 pub fn router(doors: Doors) -> Router {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
-    probes.merge(loki_push::routes(doors))
+    probes.merge(loki_push::routes(&Arc::new(door::Shared::new(doors))))
 }

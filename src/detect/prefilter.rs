@@ -49,8 +49,18 @@ pub(super) struct Prefilter {
 struct Target {
     /// Of the literal, in bytes.
     length: usize,
-    /// The rules that it makes candidates of, and whether it proves their pattern.
-    rules: Vec<(RuleId, bool)>,
+    /// The rules that it makes candidates of.
+    rules: Vec<Aim>,
+}
+
+/// What a literal says of a rule.
+#[derive(Debug, Clone, Copy)]
+struct Aim {
+    rule: RuleId,
+    /// The literal proves the pattern.
+    proves: bool,
+    /// A line without this byte does not match by this literal.
+    beside: Option<u8>,
 }
 
 /// Most that the literals of a rule may cost, in nanoseconds for each byte, where an automaton looks at every line anyway. A single common word
@@ -84,12 +94,14 @@ impl Plan {
                 by => by,
             };
             if let Ok(Some(required)) = &by {
-                for literal in &required.literals {
+                for (literal, beside) in &required.literals {
                     let target = Target { length: literal.text().len(), rules: Vec::new() };
-                    targets.entry(literal.clone()).or_insert(target).rules.push((rule.id, required.proves));
+                    let aim = Aim { rule: rule.id, proves: required.proves, beside: *beside };
+                    targets.entry(literal.clone()).or_insert(target).rules.push(aim);
                 }
             }
-            by_rule.push(by.map(|required| required.map(|required| required.literals).unwrap_or_default()));
+            let literals = |required: Required| required.literals.into_iter().map(|(literal, _)| literal).collect();
+            by_rule.push(by.map(|required| required.map(literals).unwrap_or_default()));
         }
         let (literals, targets) = targets.into_iter().unzip();
         Self { by_rule, literals, targets }
@@ -156,7 +168,7 @@ impl Prefilter {
                 let start = base + start;
                 let line = map.line_of(start);
                 if start + self.targets[literal].length <= lines[line].end as usize {
-                    self.propose(literal, range.start + line, true, &mut scratch.candidates);
+                    self.propose(literal, range.start + line, Some(block.text(&lines[line])), &mut scratch.candidates);
                 }
             });
             self.search_odd(&**engine, block, range.clone(), scratch);
@@ -171,12 +183,12 @@ impl Prefilter {
         }
     }
 
-    /// `stands`: the literal is in the raw line, letter by letter.
-    fn propose(&self, literal: usize, line: usize, stands: bool, candidates: &mut Vec<Candidate>) {
-        for (rule, proves) in &self.targets[literal].rules {
-            let candidate = Candidate::new(line, *rule, *proves && stands);
+    /// `stands`: the raw line, where the literal is in it letter by letter.
+    fn propose(&self, literal: usize, line: usize, stands: Option<&[u8]>, candidates: &mut Vec<Candidate>) {
+        for aim in &self.targets[literal].rules {
+            let candidate = Candidate::new(line, aim.rule, aim.proves && stands.is_some());
             // In a storm one literal is found again and again; the rest of the repeats goes after sorting.
-            if candidates.last() != Some(&candidate) {
+            if candidates.last() != Some(&candidate) && may_match(aim, stands) {
                 candidates.push(candidate);
             }
         }
@@ -212,7 +224,7 @@ impl Prefilter {
             for subject in [Some(raw), decoded.as_deref()].into_iter().flatten() {
                 respell(subject, respelled);
                 // What was respelled proves nothing: a pattern may tell `k` from U+212A.
-                engine.find(respelled, &mut |literal, _| self.propose(literal, range.start + line, false, candidates));
+                engine.find(respelled, &mut |literal, _| self.propose(literal, range.start + line, None, candidates));
             }
         }
     }
@@ -234,6 +246,14 @@ impl LineMap<'_> {
         let end = self.lines.len().min(self.at + step);
         self.at += self.lines[self.at + 1..end].partition_point(|line| !starts_behind(line));
         self.at
+    }
+}
+
+/// False for a line that lacks a byte that the rule needs beside the literal. In a decoded message it may stand that is escaped in the line.
+fn may_match(aim: &Aim, stands: Option<&[u8]>) -> bool {
+    match (aim.beside, stands) {
+        (Some(byte), Some(line)) => memchr2(byte, b'\\', line).is_some(),
+        _ => true,
     }
 }
 

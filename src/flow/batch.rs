@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::model::{Block, SourceName, TenantId, Timestamp};
+use crate::model::{Block, Cursor, SourceName, TenantId, Timestamp};
 
 use super::{Lease, Receipt};
 
@@ -25,6 +25,12 @@ pub struct Batch {
     pub block: Block,
     /// What a repeat is recognised by; `None` for a body without timestamps of its own, where two equal bodies are two events.
     pub digest: Option<RequestDigest>,
+    /// How far a source that fetches its lines is with this batch; empty where lines are pushed. They are on disk in the same commit as the
+    /// effects of the batch, and within about a second where it has none. A batch with cursors needs no digest, and one is not looked at.
+    ///
+    /// The batches of one cursor are to be given one after the other: the next one when [`Intake::take`] has returned. Then no cursor is ever on
+    /// disk before the effects of all that was read up to it. A batch without lines may carry cursors as well.
+    pub cursors: Vec<Cursor>,
     /// The memory that this batch holds, until its fate is known.
     pub lease: Lease,
 }

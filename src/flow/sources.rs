@@ -114,7 +114,26 @@ impl Sources {
         }
     }
 
-    /// A request was not taken, and its sender was told to try again.
+    /// A source that is asked for its lines answered, and all that it had until now was taken: silence is its own then. To be noted after its
+    /// last lines went to the intake.
+    pub fn caught_up(&self, tenant: &TenantId, door: SourceName, node: &str) {
+        if !self.0.watched.load(Ordering::Relaxed) {
+            return;
+        }
+        let (now, Inner { limits, started, .. }) = (self.now(), &*self.0);
+        let mut book = self.lock();
+        book.first.get_or_insert_with(|| (tenant.clone(), door));
+        for name in ["", node].into_iter().take(1 + usize::from(!node.is_empty())) {
+            let Some(known) = book.known(SourceKey::new(tenant, door, name), !name.is_empty(), now, limits, *started) else { continue };
+            if now.since(known.health.heard) >= limits.down_after {
+                known.health.back = Some(now);
+            }
+            known.health.heard = now;
+            known.health.lag = Duration::ZERO;
+        }
+    }
+
+    /// A request was not taken, and its sender was told to try again; or a source that is asked for its lines could not be.
     pub fn put_off(&self, tenant: &TenantId, door: SourceName) {
         self.mark(tenant, door, |health, now| health.put_off = Some(now));
     }
@@ -290,6 +309,21 @@ mod tests {
         assert_eq!((health.back, health.lag), (Some(at(178)), 58 * SECOND));
         hear(&sources, 179, &[("", 300)]);
         assert_eq!(sources.health(&path("")).lag, Duration::ZERO, "a line from the future is as new as its receipt");
+    }
+
+    #[test]
+    fn a_source_that_answers_and_has_nothing_is_heard_and_does_not_lag() {
+        let sources = sources();
+        hear(&sources, 10, &[("a", 2)]);
+        sources.set_healthy(at(30));
+        sources.caught_up(&tenant("t"), SourceName::LokiPush, "a");
+        for node in ["", "a"] {
+            let health = sources.health(&path(node));
+            assert_eq!((health.heard, health.lag, health.back), (at(30), Duration::ZERO, None), "{node}");
+        }
+        sources.set_healthy(at(90));
+        sources.caught_up(&tenant("t"), SourceName::LokiPush, "");
+        assert_eq!((sources.health(&path("")).back, sources.health(&path("a")).heard), (Some(at(90)), at(30)));
     }
 
     #[test]

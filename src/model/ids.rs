@@ -30,17 +30,29 @@ pub struct Seq(pub u64);
 pub enum SourceName {
     /// Loki's push protocol over HTTP.
     LokiPush,
+    /// Files of this machine.
+    Files,
+    /// A Loki that is asked for its lines.
+    LokiTail,
+    /// Events of the Kubernetes API.
+    KubernetesEvents,
+    /// The Forward protocol of Fluent Bit and Fluentd.
+    Forward,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 1] = [Self::LokiPush];
+    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
 
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LokiPush => "loki_push",
+            Self::Files => "files",
+            Self::LokiTail => "loki_tail",
+            Self::KubernetesEvents => "kubernetes_events",
+            Self::Forward => "forward",
         }
     }
 }

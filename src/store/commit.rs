@@ -6,15 +6,15 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
 use crate::flow::{Clock, RequestDigest};
-use crate::model::{Changes, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp, TraceRows};
+use crate::model::{Changes, Cursor, ErrorEvent, EventHead, EventWrite, HealthyTime, IncidentWrite, Notice, Seq, Timestamp, TraceRows};
 
 use super::lookup::highest;
 use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{
-    Metrics, RuleUpdate, Store, StoreConfig, StoreError, evidence, feed, incidents, open_traces, requests, rules, templates, watches,
-    windows,
+    Metrics, RuleUpdate, Store, StoreConfig, StoreError, cursors, evidence, feed, folded, incidents, open_traces, requests, rules,
+    templates, watches, windows,
 };
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
@@ -36,6 +36,8 @@ pub struct Commit {
     pub healthy: Option<HealthyTime>,
     /// Traces that may go on with the next push.
     pub open_traces: TraceRows,
+    /// How far sources have read: all that was read up to these has its effects in this commit or an earlier one.
+    pub cursors: Vec<Cursor>,
 }
 
 /// The right to write: one for each store, owned by the thread that commits.
@@ -50,6 +52,7 @@ pub struct Writer {
     pub(super) retention: Schedule,
     /// Events that have a head.
     pub(super) events: u64,
+    /// The last entry of the feed.
     last: Seq,
     /// Dropped last: the next writer may come only when the connection is closed.
     _lock: Lock,
@@ -65,6 +68,7 @@ impl Commit {
             && self.incidents.is_empty()
             && self.healthy.is_none()
             && self.open_traces == TraceRows::default()
+            && self.cursors.is_empty()
     }
 }
 
@@ -142,15 +146,12 @@ impl Writer {
         })?;
         self.events += written.opened;
         self.retention.opened += written.opened;
-        if written.last > self.last {
-            self.last = written.last;
-            self.store.0.committed.send_replace(written.last);
-        }
+        self.fed(written.last);
         self.metrics.events(self.events);
         if let Some(open) = written.open_incidents {
             self.metrics.open_incidents(open);
         }
-        self.metrics.committed(written.rows, started.elapsed(), self.last);
+        self.metrics.committed(written.rows, started.elapsed());
         Ok(self.last)
     }
 
@@ -167,6 +168,15 @@ impl Writer {
             }
             Ok(())
         })
+    }
+
+    /// The feed has gone on to here: wakes those who read it.
+    pub(super) fn fed(&mut self, last: Seq) {
+        if last > self.last {
+            self.last = last;
+            self.store.0.committed.send_replace(last);
+            self.metrics.last_seq(last);
+        }
     }
 
     /// Runs SQL and counts what fails.
@@ -202,6 +212,7 @@ struct Written {
 fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Written> {
     let changes = &commit.changes;
     let opened = write_events(connection, &changes.events, now)?;
+    folded::put(connection, &changes.texts)?;
     evidence::put(connection, &changes.evidence)?;
     let of_incidents = incidents::put(connection, &commit.incidents)?;
     feed::put(connection, &changes.feed)?;
@@ -210,12 +221,13 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
     let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
-    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + changes.watches.len();
-    let mut rows = learned + events + commit.requests.len() + of_incidents;
+    let events = changes.events.len() + changes.texts.len() + changes.feed.len() + changes.evidence.len();
+    let mut rows = learned + events + changes.windows.len() + changes.watches.len() + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }
     rows += open_traces::put(connection, &commit.open_traces)?;
+    rows += cursors::put(connection, &commit.cursors, now)?;
     if let Some(healthy) = commit.healthy {
         rows += connection.prepare_cached(HEALTHY)?.execute([healthy.0.to_be_bytes()])?;
     }

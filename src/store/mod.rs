@@ -28,6 +28,7 @@
 //! | `evidence` | the lines around the first and the last captured hit of an event | with such hits, and when lines after them come |
 //! | `windows` | a sliding window; buckets and pending events in the coding of `windows.rs` | at every commit that counts in it |
 //! | `watches` | a line that a rule waits for: when it was seen, how far the wait is | when one is new, absent, held or seen again; else once in a tenth of its span |
+//! | `cursors` | how far a source that fetches its lines has read one of its things | with the effects of what was read; else once a second |
 //! | `requests` | the digest of a request that was committed | with the request's effects |
 //! | `template_groups` | a template group: what it was born with, and what is shown of it | at its birth, and when it becomes more general |
 //! | `rules` | a rule that was in force at the last commit | when the rules change |
@@ -55,10 +56,12 @@
 mod backup;
 mod commit;
 mod config;
+mod cursors;
 mod error;
 mod events;
 mod evidence;
 mod feed;
+mod folded;
 mod incident_list;
 mod incidents;
 mod lookup;

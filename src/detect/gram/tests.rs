@@ -5,7 +5,7 @@ use crate::detect::literals::cheapest;
 /// The literals of patterns, which here are literals themselves.
 fn literals(patterns: &[&str]) -> Vec<Literal> {
     let hir = |pattern| regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern).unwrap();
-    patterns.iter().flat_map(|pattern| cheapest(&hir(pattern)).unwrap().literals).collect()
+    patterns.iter().flat_map(|pattern| cheapest(&hir(pattern)).unwrap().literals).map(|(literal, _)| literal).collect()
 }
 
 fn found(literals: &[Literal], text: &[u8]) -> Vec<(usize, usize)> {

@@ -10,11 +10,15 @@
 //! although `(?i)k` and `(?i)s` also match U+212A and U+017F; and a text found in the raw line stands for one in the decoded message, which
 //! holds for characters that JSON never escapes. All others end a text.
 
+mod beside;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::frequency;
+use beside::Bytes;
 
 /// A text that a rule looks for before its pattern is tried: 2 or more printable ASCII characters without `" \ / < > &`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +45,8 @@ pub enum ExpensiveReason {
 /// The literals of one expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Required {
-    /// Each match contains at least one of these.
-    pub(super) literals: Vec<Literal>,
+    /// Each match contains at least one of these, and in the line of a match stands the byte beside it, as itself or escaped by a `\`.
+    pub(super) literals: Vec<(Literal, Option<u8>)>,
     /// A line that contains one of them matches: the expression is these texts and nothing else.
     pub(super) proves: bool,
     /// Expected cost of the set in nanoseconds for each byte of log text.
@@ -119,10 +123,20 @@ pub(super) fn cheapest(hir: &Hir) -> Result<Required, ExpensiveReason> {
     // A text with letters of both sorts is searched without case, which finds more than the expression says.
     let proves = whole && texts.iter().all(|text| !(text.folded && text.cased));
     let cost = cost(&texts);
-    let mut literals: Vec<Literal> = without_supersets(texts).into_iter().map(Literal::from).collect();
-    literals.sort_unstable();
-    literals.dedup();
-    Ok(Required { literals, proves, cost })
+    let bytes_of = beside::bytes_by_alternative(hir);
+    let mut literals: BTreeMap<Literal, Bytes> = BTreeMap::new();
+    for text in without_supersets(texts) {
+        // Alternatives that may be found by this text.
+        let bytes = bytes_of.iter().filter(|(texts, _)| texts.iter().any(|other| other.implies(&text)));
+        let bytes = bytes.map(|(_, bytes)| *bytes).reduce(Bytes::and).unwrap_or_default();
+        let known = literals.entry(text.into()).or_insert(bytes);
+        *known = known.and(bytes);
+    }
+    let literals = literals.into_iter().map(|(literal, bytes)| {
+        let byte = bytes.rarest_beside(&literal.text);
+        (literal, byte)
+    });
+    Ok(Required { literals: literals.collect(), proves, cost })
 }
 
 impl Literal {

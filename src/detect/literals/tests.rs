@@ -6,7 +6,7 @@ fn set(pattern: &str) -> String {
     match required(&hir) {
         Ok(required) => {
             let one = |literal: &Literal| format!("{}{}", if literal.ignores_case() { "~" } else { "" }, literal.text());
-            let all: Vec<String> = required.literals.iter().map(one).collect();
+            let all: Vec<String> = required.literals.iter().map(|(literal, _)| one(literal)).collect();
             format!("{}{}", all.join("|"), if required.proves { "!" } else { "" })
         }
         Err(reason) => format!("none: {}", reason.as_str()),

@@ -102,7 +102,7 @@ impl Client {
 
     /// What the process counts.
     pub(crate) fn figures(&self) -> Figures {
-        Figures(self.get("/metrics").text)
+        Figures::of(self.get("/metrics").text)
     }
 }
 
@@ -119,6 +119,10 @@ impl Answer {
 }
 
 impl Figures {
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The sum of all samples of a metric whose labels hold every text of `labels`, such as `reason="busy"`.
     ///
     /// Panics when there is none: a metric that nobody registered is a mistake in the test or the program.

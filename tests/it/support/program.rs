@@ -1,5 +1,6 @@
 //! The program in this process.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use kube_sentinel::app::{App, Config};
 use kube_sentinel::flow::Clock;
 use kube_sentinel::model::Span;
 
-use super::Client;
+use super::client::{Client, Figures};
 
 /// A running program with a client. Dropped, it stops in order.
 pub(crate) struct Program {
@@ -45,6 +46,21 @@ impl Program {
         let app = App::start_at(config, clock).expect("it starts");
         let client = Client::new(app.ingest_url(), app.api_url());
         Self { app: Some(app), client }
+    }
+
+    /// Where it speaks the Forward protocol.
+    pub(crate) fn forward_address(&self) -> SocketAddr {
+        self.app.as_ref().expect("it runs").forward_address().expect("a door for it")
+    }
+
+    /// Where its ingest listener is.
+    pub(crate) fn ingest_url(&self) -> &str {
+        self.app.as_ref().expect("it runs").ingest_url()
+    }
+
+    /// What the process counts, without asking a listener that may want a key.
+    pub(crate) fn own_figures(&self) -> Figures {
+        Figures::of(self.app.as_ref().expect("it runs").metrics())
     }
 
     /// Stops it and gives the exit code.
