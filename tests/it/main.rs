@@ -43,6 +43,7 @@ mod shipped_rules;
 mod store;
 mod subscribe;
 mod support;
+mod syslog;
 mod templates;
 mod tidy;
 mod tls;
