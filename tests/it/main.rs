@@ -44,6 +44,7 @@ mod store;
 mod subscribe;
 mod support;
 mod syslog;
+mod tail;
 mod templates;
 mod tidy;
 mod tls;
