@@ -33,8 +33,12 @@ pub(super) struct DoorMetrics {
 }
 
 /// Every door that lines come through, and every status that it answers pushes with.
-const DOORS: [(SourceName, &[u16]); 3] =
-    [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::LokiTail, &[]), (SourceName::Forward, &[])];
+const DOORS: &[(SourceName, &[u16])] = &[
+    (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::LokiTail, &[]),
+    (SourceName::Forward, &[]),
+    (SourceName::Syslog, &[]),
+];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -67,7 +71,7 @@ impl Metrics {
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
         Self {
-            doors: DOORS.map(|(door, codes)| (door, DoorMetrics::register(door, codes, &names))).into(),
+            doors: DOORS.iter().map(|(door, codes)| (*door, DoorMetrics::register(*door, codes, &names))).collect(),
             budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
             budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
         }
