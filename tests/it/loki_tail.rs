@@ -358,6 +358,19 @@ fn a_loki_that_gives_less_or_answers_that_are_too_large_are_asked_for_less() {
 }
 
 #[test]
+fn a_full_answer_about_another_time_is_refused_and_leaves_nothing_behind() {
+    let (folder, loki) = (tempfile::tempdir().expect("a folder"), FakeLoki::start());
+    loki.fault(Fault::Body(
+        r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{"namespace":"shop"},"values":[["1","boom"],["2","boom"]]}]}}"#,
+    ));
+    let program = Program::start(config(folder.path(), LokiTailConfig { limit: 2, tail: false, ..quick(&loki.url()) }));
+    eventually("a remark", || program.get("/ready").text.contains("another time").then_some(()));
+    push(&loki, &texts((0..9).map(|n| now() + n)));
+    loki.heal();
+    settles_at(&program, 9);
+}
+
+#[test]
 fn streams_that_a_loki_makes_of_others_are_left_out() {
     let (folder, loki) = (tempfile::tempdir().expect("a folder"), FakeLoki::start());
     let program = Program::start(config(folder.path(), quick(&loki.url())));

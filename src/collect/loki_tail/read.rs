@@ -262,11 +262,17 @@ impl LokiTail {
         });
         let answered = Answered { lines: counts.lines, new: sieve.into_new(), newest };
         let new = answered.new.len() as u64;
-        let step = plan.step(ask, answered).map_err(|error| Trouble::Garbage(error.to_string()))?;
+        let books = reader.metrics.of(SourceName::LokiTail);
+        let step = match plan.step(ask, answered) {
+            Ok(step) => step,
+            Err(error) => {
+                books.lines_refused(Refusal::Malformed, counts.lines - counts.bad_labels - counts.bad_entries);
+                return Err(Trouble::Garbage(error.to_string()));
+            }
+        };
         let mut cursors = plan.cursors(&step).map_err(|error| Trouble::Garbage(error.to_string()))?;
         cursors.extend(self.stale.iter().cloned());
 
-        let books = reader.metrics.of(SourceName::LokiTail);
         books.left_out(DropReason::Repeated, known);
         books.left_out(DropReason::Derived, derived);
         self.metrics.sifted(known, new, ask.pass > 0);
@@ -366,9 +372,12 @@ impl Reader {
         desk.reset();
         let coding = client.query_range(ask, &mut desk.body, &mut room).await?;
         let size = inflate::estimate(coding, &desk.body);
+        let mut block = std::mem::take(&mut self.block);
+        // Of an answer that was decoded and not taken.
+        block.clear();
         let work = Work {
             desk,
-            block: std::mem::take(&mut self.block),
+            block,
             room,
             coding,
             labels: Arc::clone(&self.labels),
