@@ -12,6 +12,7 @@ mod legacy;
 mod log_file;
 mod metrics;
 mod pipeline;
+mod probe;
 mod pulls;
 mod quiet;
 mod reload;
@@ -26,7 +27,7 @@ mod scenario;
 mod start;
 mod virtual_time;
 
-pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
+pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, ProbeConfig, RulesConfig, api_url, load_config, print_config};
 pub use log_file::{is_standard_input, open_log};
 pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};
 pub use running::App;

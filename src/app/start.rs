@@ -29,6 +29,7 @@ use super::cursors::{CursorBook, CursorWriter};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
+use super::probe::{Canary, Prober};
 use super::pulls::Pulls;
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
@@ -75,7 +76,7 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
     if let Err(rules) = reload::prepare(&config.rules, &config.detect, Generation(1)) {
         problems.extend(rule_problems(&rules));
     }
-    problems.extend(access(config).err().unwrap_or_default());
+    problems.extend(access(config, None).err().unwrap_or_default());
     problems
 }
 
@@ -89,9 +90,12 @@ pub(super) fn events_per_workload(config: &Config) -> u64 {
     config.group.max_events_per_workload.min((config.store.max_events / 10).max(1))
 }
 
-fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
+fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
-    let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
+    let mut keys = config.serve.auth.keys.clone();
+    // Where nobody needs a key, the self-probe needs none.
+    keys.extend(canary.filter(|_| !keys.is_empty()).map(Canary::keys).into_iter().flatten());
+    let keys = Keys::load(&keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
     let some_keys = !config.serve.auth.keys.is_empty();
     let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
         let policy =
@@ -111,9 +115,11 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
 /// Builds and starts everything.
 pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
-    let access = access(&config).map_err(StartError::Configuration)?;
-    let prepared =
-        reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
+    let canary = config.probe.enabled.then(Canary::new);
+    let access = access(&config, canary.as_ref()).map_err(StartError::Configuration)?;
+    let prepared = reload::read_with(&config.rules.files, canary.as_ref())
+        .and_then(|sources| reload::compile(&sources, &config.rules, &config.detect, Generation(1)))
+        .map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
     for warning in &prepared.warnings {
         tracing::warn!(%warning, "odd rule");
     }
@@ -214,6 +220,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         known: update.known,
         tried: Some(prepared.digest),
+        canary: canary.clone(),
     };
     let serve_metrics = ServeMetrics::new(&registry);
     let collect_metrics = Arc::new(collect::Metrics::register(registry.recorder()));
@@ -287,6 +294,13 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    if let Some(canary) = canary {
+        let clocks = (clock.clone(), readiness.clone());
+        match Prober::new(canary, &config, (&urls.0, &urls.1), clocks, &registry) {
+            Ok(prober) => drop(api_runtime.spawn(prober.run(shutdown.clone()))),
+            Err(error) => tracing::error!(error = with_causes(&error), "the self-probe cannot be started"),
+        }
+    }
     let pulls = Pulls::new(&ingest_runtime, pull).running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");

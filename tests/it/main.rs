@@ -27,6 +27,7 @@ mod limits;
 mod loki_push;
 mod overload;
 mod peers;
+mod probe;
 mod proto;
 mod quiet;
 mod reload;

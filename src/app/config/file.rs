@@ -16,7 +16,7 @@ use crate::serve::ServeConfig;
 use crate::telemetry::TelemetryConfig;
 
 use super::outline::Outline;
-use super::{Config, ConfigProblem, Fault, RulesConfig};
+use super::{Config, ConfigProblem, Fault, ProbeConfig, RulesConfig};
 
 /// Faults of the text that are told at once; each costs another reading.
 const MOST_FAULTS: usize = 50;
@@ -45,6 +45,7 @@ struct Written {
     serve: ServeConfig,
     store: legacy::Store,
     log: TelemetryConfig,
+    probe: ProbeConfig,
     rules_file: Option<PathBuf>,
     loki: Option<legacy::Loki>,
     kubernetes: Option<legacy::Kubernetes>,
@@ -151,6 +152,7 @@ impl Written {
             serve: self.serve,
             store: self.store.config,
             log: self.log,
+            probe: self.probe,
         };
         let old = Legacy {
             rules_file: self.rules_file,

@@ -53,6 +53,20 @@ pub struct Config {
     pub store: StoreConfig,
     /// Our own log.
     pub log: TelemetryConfig,
+    /// The self-probe.
+    pub probe: ProbeConfig,
+}
+
+/// The self-probe: a canary line goes in through the ingest listener again and again, and the API is asked whether it was counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Send canaries. Their results are the metrics `kube_sentinel_probe_*`, their event stays pending.
+    pub enabled: bool,
+    /// Time between two canaries.
+    pub interval: Span,
+    /// A canary that is not counted after this time is lost.
+    pub timeout: Span,
 }
 
 /// Where rules come from.
@@ -82,6 +96,13 @@ fn state_folder() -> PathBuf {
         .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("kube-sentinel")))
         .or_else(|| variable("HOME").map(|home| home.join(".local/state/kube-sentinel")))
         .unwrap_or_else(|| PathBuf::from("kube-sentinel-data"))
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        // A break shows within half a minute, and four commits a minute are nothing.
+        Self { enabled: false, interval: Span::secs(15), timeout: Span::secs(10) }
+    }
 }
 
 impl Default for RulesConfig {

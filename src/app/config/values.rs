@@ -66,7 +66,13 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.absence(config);
     check.incidents(config);
     check.listeners(config);
-    check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
+    for (path, time) in [
+        ("rules.watch_interval", config.rules.watch_interval),
+        ("probe.interval", config.probe.interval),
+        ("probe.timeout", config.probe.timeout),
+    ] {
+        check.least(path, time, SHORTEST_WAIT);
+    }
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
         check.least(path, age, Span::secs(1));
     }
