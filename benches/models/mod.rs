@@ -116,6 +116,8 @@ fn config(case: &Case, folder: &std::path::Path) -> Config {
     let mut config = load_config(&overrides).expect("a good configuration").config;
     config.serve.ingest.address = Some(([127, 0, 0, 1], 0).into());
     config.serve.api.address = Some(([127, 0, 0, 1], 0).into());
+    config.serve.otlp_grpc.address = Some(([127, 0, 0, 1], 0).into());
+    config.serve.otlp_http.address = Some(([127, 0, 0, 1], 0).into());
     if let Some(engine) = case.engine {
         config.detect.engine = engine;
     }

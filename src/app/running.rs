@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::flow::{Clock, Readiness, Shutdown};
 use crate::rules::RuleSet;
@@ -35,6 +35,8 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// A running program.
 pub struct App {
     pub(super) urls: (String, String),
+    /// Of the listeners that can be switched off, by name.
+    pub(super) more_urls: Vec<(&'static str, String)>,
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
@@ -45,6 +47,8 @@ pub struct App {
     /// What fetches lines by itself, on the runtime of ingest.
     pub(super) pulls: Vec<JoinHandle<()>>,
     pub(super) ingest: (Runtime, JoinHandle<usize>),
+    /// Further listeners on the runtime of ingest, by name.
+    pub(super) more: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) api: (Runtime, JoinHandle<usize>),
     pub(super) commits: thread::JoinHandle<Result<(), StoreError>>,
 }
@@ -80,6 +84,12 @@ impl App {
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.urls.1
+    }
+
+    /// Address of a listener that can be switched off, by the last part of its section's name, such as `otlp_grpc`; `None` where it is off.
+    #[must_use]
+    pub fn url_of(&self, listener: &str) -> Option<&str> {
+        self.more_urls.iter().find(|(name, _)| *name == listener).map(|(_, url)| &**url)
     }
 
     /// The rules that the process started with.
@@ -138,7 +148,7 @@ impl App {
     /// Stops in order and gives the exit code.
     #[must_use]
     pub fn stop(self) -> u8 {
-        let Self { shutdown, readiness, router, pulls, ingest, api, commits, .. } = self;
+        let Self { shutdown, readiness, router, pulls, ingest, more, api, commits, .. } = self;
         readiness.drain();
         shutdown.begin();
         // Each of these holds a sender to the commit loop, which ends when the last one is gone.
@@ -149,12 +159,11 @@ impl App {
                 code = INTERNAL;
             }
         }
+        for (name, server) in more {
+            code = code.max(ended(name, ingest.0.block_on(server)));
+        }
         for (name, (runtime, server)) in [("ingest", ingest), ("api", api)] {
-            match runtime.block_on(server) {
-                Ok(0) => {}
-                Ok(cut) => tracing::warn!(listener = name, cut, "connections were cut"),
-                Err(_) => code = INTERNAL,
-            }
+            code = code.max(ended(name, runtime.block_on(server)));
             runtime.shutdown_timeout(LAST_TASKS);
         }
         match commits.join() {
@@ -163,6 +172,18 @@ impl App {
         }
         tracing::info!(code, "stopped");
         code
+    }
+}
+
+/// What the end of a listener means for the exit code.
+fn ended(name: &'static str, cut: Result<usize, JoinError>) -> u8 {
+    match cut {
+        Ok(0) => FINE,
+        Ok(cut) => {
+            tracing::warn!(listener = name, cut, "connections were cut");
+            FINE
+        }
+        Err(_) => INTERNAL,
     }
 }
 

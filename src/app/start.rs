@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Builder;
+use axum::Router;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
@@ -58,13 +59,25 @@ const API_THREADS: usize = 2;
 /// What the configuration names and a start needs: keys, certificates and who may use which listener.
 struct Access {
     keys: Keys,
-    /// Ingest and API.
-    doors: [DoorAccess; 2],
+    ingest: DoorAccess,
+    api: DoorAccess,
+    /// The others, which are on.
+    more: Vec<DoorAccess>,
 }
 
 struct DoorAccess {
+    /// Name of the listener, which is the last part of its section's.
+    name: &'static str,
+    config: ListenerConfig,
     address: SocketAddr,
     policy: Policy,
+    tls: Option<Tls>,
+}
+
+/// A listener that has its address and its routes.
+struct Ready {
+    listener: Listener,
+    router: Router,
     tls: Option<Tls>,
 }
 
@@ -93,16 +106,19 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
     let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
     let some_keys = !config.serve.auth.keys.is_empty();
-    let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
+    let mut door = |(setting, address, listener): (&'static str, SocketAddr, &ListenerConfig)| {
         let policy =
             Policy::of(setting, address, some_keys, listener.allow_unauthenticated).map_err(|error| problems.push(error.to_string()));
         let tls = listener.tls.as_ref().map(Tls::load).transpose().map_err(|error| problems.push(format!("{setting}.tls: {error}")));
-        Some(DoorAccess { address, policy: policy.ok()?, tls: tls.ok()? })
+        let name = setting.trim_start_matches("serve.");
+        Some(DoorAccess { name, config: listener.clone(), address, policy: policy.ok()?, tls: tls.ok()? })
     };
-    let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
-    let api = door("serve.api", config.serve.api_address(), &config.serve.api);
-    match (keys, ingest, api) {
-        (Ok(keys), Some(ingest), Some(api)) => Ok(Access { keys, doors: [ingest, api] }),
+    // The first two are those that are always on.
+    let serve = &config.serve;
+    let doors: Vec<_> = serve.listeners().into_iter().map(&mut door).collect();
+    let mut doors = doors.into_iter();
+    match (keys, doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>()) {
+        (Ok(keys), Some(ingest), Some(api), Some(more)) => Ok(Access { keys, ingest, api, more }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -252,30 +268,43 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let [ingest, api] = access.doors;
+    let Access { keys, ingest, api, more } = access;
     let egress = config.serve.redact.egress();
-    let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
-    let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
-    let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
-    let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
+    let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
+    let routers = collect::routers(doors);
+    let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone())));
+    let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
+    let more: Vec<_> = more
+        .into_iter()
+        .map(|door| {
+            let router = guard(&door, auth::ingest_need).protect(routers.otlp.clone());
+            (door, router)
+        })
+        .collect();
+    drop(routers.otlp);
 
     // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
     let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
     let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
-    let ingest_listener =
-        ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
-    let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
-    let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
-    let urls = (url(&ingest_listener), url(&api_listener));
+    let bind = |runtime: &Runtime, (door, router): (DoorAccess, Router)| {
+        let listener = runtime.block_on(Listener::bind(door.name, door.address, &door.config, door.tls.clone(), &serve_metrics))?;
+        let router = serve::closing_when_draining(router, readiness.clone());
+        Ok::<_, StartError>(Ready { listener, router, tls: door.tls })
+    };
+    let ingest = bind(&ingest_runtime, (ingest, ingest_router))?;
+    let api = bind(&api_runtime, (api, api_router))?;
+    let more = more.into_iter().map(|door| bind(&ingest_runtime, door)).collect::<Result<Vec<_>, _>>()?;
+    let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
+    let urls = (url(&ingest), url(&api));
+    let more_urls: Vec<_> = more.iter().map(|ready| (ready.listener.name(), url(ready))).collect();
 
-    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls)] {
-        if let Some(tls) = tls {
+    for ready in [&ingest, &api].into_iter().chain(&more) {
+        if let Some(tls) = ready.tls.clone() {
+            let what = ready.listener.certificate();
             api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
         }
     }
-    if access.keys.from_files() {
-        let keys = access.keys;
+    if keys.from_files() {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
     }
@@ -284,15 +313,20 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         async move { registry.upkeep().await }
     });
     api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
-    let router = ingest_router.clone();
-    let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
-    let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    let router = ingest.router.clone();
+    let ingest_server = ingest_runtime.spawn(ingest.listener.serve(ingest.router, shutdown.clone()));
+    let api_server = api_runtime.spawn(api.listener.serve(api.router, shutdown.clone()));
+    let more_servers = more
+        .into_iter()
+        .map(|ready| (ready.listener.name(), ingest_runtime.spawn(ready.listener.serve(ready.router, shutdown.clone()))))
+        .collect();
     let pulls = Pulls::new(&ingest_runtime, pull).running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 
     Ok(App {
         urls,
+        more_urls,
         store,
         registry,
         shutdown,
@@ -302,6 +336,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         rules: Arc::clone(first.detector.rules()),
         pulls,
         ingest: (ingest_runtime, ingest_server),
+        more: more_servers,
         api: (api_runtime, api_server),
         commits,
     })

@@ -39,6 +39,12 @@ fn greet(app: &App) -> anyhow::Result<()> {
     writeln!(out, "  rules   {} in force", app.rules().rules().len())?;
     writeln!(out, "  store   {}", app.store_path().display())?;
     writeln!(out, "  ingest  {ingest}   Loki push at /loki/api/v1/push")?;
+    if let Some(otlp) = app.url_of("otlp_grpc") {
+        writeln!(out, "  otlp    {otlp}   logs over gRPC")?;
+    }
+    if let Some(otlp) = app.url_of("otlp_http") {
+        writeln!(out, "  otlp    {otlp}   logs over HTTP at /v1/logs")?;
+    }
     writeln!(out, "  api     {api}   REST at /api/errors, gRPC kube_sentinel.v1.Events, /health, /ready, /metrics")?;
     writeln!(out, "\nSend a first line:\n")?;
     writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;

@@ -14,7 +14,7 @@ use crate::app::{Config, Rulebook, rehearse};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
-use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
+use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki, otlp};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
@@ -34,6 +34,30 @@ pub fn loki_json(data: &[u8]) {
     for shapes in [Shapes::Present, Shapes::Both] {
         decode(Block::default(), |sink| json::decode(data, shapes, sink));
     }
+}
+
+/// A decompressed OTLP request in protobuf: where it is taken as it stands, it has as many lines as when it is written anew.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn otlp_protobuf(data: &[u8]) {
+    let mut in_place = None;
+    decode(Block::over(data.to_vec()), |sink| {
+        if otlp::walk::in_place(sink)? {
+            in_place = Some(sink.counts().lines);
+        }
+        Ok(())
+    });
+    decode(Block::default(), |sink| {
+        let written = otlp::walk::rendered(data, sink);
+        assert!(in_place.is_none_or(|lines| lines == sink.counts().lines), "lines were lost or made up");
+        written
+    });
+}
+
+/// An OTLP request in JSON.
+pub fn otlp_json(data: &[u8]) {
+    decode(Block::default(), |sink| otlp::json::decode(data, sink));
 }
 
 /// A label text: what is read strictly has labels, and is the same for every reading.
@@ -142,7 +166,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, label_text, inflate, mask, redact, template] {
+            for entry in [loki_protobuf, loki_json, otlp_protobuf, otlp_json, label_text, inflate, mask, redact, template] {
                 entry(&data);
             }
         }

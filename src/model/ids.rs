@@ -30,6 +30,8 @@ pub struct Seq(pub u64);
 pub enum SourceName {
     /// Loki's push protocol over HTTP.
     LokiPush,
+    /// OTLP, over HTTP or gRPC.
+    Otlp,
     /// Files of this machine.
     Files,
     /// A Loki that is asked for its lines.
@@ -40,13 +42,14 @@ pub enum SourceName {
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 4] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents];
+    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Otlp, Self::Files, Self::LokiTail, Self::KubernetesEvents];
 
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LokiPush => "loki_push",
+            Self::Otlp => "otlp",
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",

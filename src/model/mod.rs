@@ -8,6 +8,7 @@
 mod absence;
 mod block;
 mod change;
+mod context;
 mod cursor;
 mod egress;
 mod event;
@@ -30,6 +31,7 @@ mod workload;
 pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, TraceRows, WindowKey, WindowState};
+pub use context::{LineContext, RecordContext};
 pub use cursor::{Cursor, CursorTooLarge, MAX_CURSOR_KEY, MAX_CURSOR_VALUE};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};

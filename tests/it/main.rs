@@ -24,6 +24,7 @@ mod incidents;
 mod lifecycle;
 mod limits;
 mod loki_push;
+mod otlp;
 mod overload;
 mod peers;
 mod proto;

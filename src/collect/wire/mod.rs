@@ -1,6 +1,6 @@
 //! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
 //!
-//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`] and [`raw`] read one form each and put what they
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`otlp`] and [`raw`] read one form each and put what they
 //! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
 //!
 //! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
@@ -10,9 +10,12 @@
 
 pub mod inflate;
 pub mod json;
+pub mod jsontext;
 pub mod labels;
 pub mod loki;
 pub mod media;
+pub mod otlp;
+mod protobuf;
 pub mod raw;
 mod room;
 mod sink;
@@ -64,6 +67,9 @@ pub enum DecodeError {
     /// The JSON text is broken or has another shape.
     #[error("broken JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The message has another shape than it must have.
+    #[error("{0}")]
+    Shape(&'static str),
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
@@ -84,6 +90,7 @@ impl DecodeError {
             | Self::Compressed { .. }
             | Self::Protobuf { .. }
             | Self::Json(_)
+            | Self::Shape(_)
             | Self::Reserved(_)
             | Self::Tenant(_) => Refusal::Malformed,
         }
