@@ -7,6 +7,7 @@ mod absence;
 mod commit_loop;
 mod config;
 mod cursors;
+mod forward;
 mod incidents;
 mod legacy;
 mod log_file;

@@ -5,6 +5,7 @@
 //! loop, which ends when the last batch is on disk; then the store closes. A panic or a store that failed for good stops everything the same
 //! way, without the wait, and the exit code says so.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -37,6 +38,9 @@ pub struct App {
     pub(super) urls: (String, String),
     /// Of the listeners that can be switched off, by name.
     pub(super) more_urls: Vec<(&'static str, String)>,
+    pub(super) forward: Option<SocketAddr>,
+    /// Further listeners on the threads of `ingest`, by name.
+    pub(super) peers: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
@@ -47,8 +51,6 @@ pub struct App {
     /// What fetches lines by itself, on the runtime of ingest.
     pub(super) pulls: Vec<JoinHandle<()>>,
     pub(super) ingest: (Runtime, JoinHandle<usize>),
-    /// Further listeners on the runtime of ingest, by name.
-    pub(super) more: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) api: (Runtime, JoinHandle<usize>),
     pub(super) commits: thread::JoinHandle<Result<(), StoreError>>,
 }
@@ -90,6 +92,12 @@ impl App {
     #[must_use]
     pub fn url_of(&self, listener: &str) -> Option<&str> {
         self.more_urls.iter().find(|(name, _)| *name == listener).map(|(_, url)| &**url)
+    }
+
+    /// Where the Forward protocol is spoken, if it is.
+    #[must_use]
+    pub fn forward_address(&self) -> Option<SocketAddr> {
+        self.forward
     }
 
     /// The rules that the process started with.
@@ -148,7 +156,7 @@ impl App {
     /// Stops in order and gives the exit code.
     #[must_use]
     pub fn stop(self) -> u8 {
-        let Self { shutdown, readiness, router, pulls, ingest, more, api, commits, .. } = self;
+        let Self { shutdown, readiness, router, pulls, peers, ingest, api, commits, .. } = self;
         readiness.drain();
         shutdown.begin();
         // Each of these holds a sender to the commit loop, which ends when the last one is gone.
@@ -159,8 +167,8 @@ impl App {
                 code = INTERNAL;
             }
         }
-        for (name, server) in more {
-            code = code.max(ended(name, ingest.0.block_on(server)));
+        for (name, door) in peers {
+            code = code.max(ended(name, ingest.0.block_on(door)));
         }
         for (name, (runtime, server)) in [("ingest", ingest), ("api", api)] {
             code = code.max(ended(name, runtime.block_on(server)));

@@ -27,6 +27,7 @@ use super::absence::Absence;
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::cursors::{CursorBook, CursorWriter};
+use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
@@ -61,8 +62,9 @@ struct Access {
     keys: Keys,
     ingest: DoorAccess,
     api: DoorAccess,
-    /// The others, which are on.
+    /// The others of HTTP, which are on.
     more: Vec<DoorAccess>,
+    forward: Option<ForwardAccess>,
 }
 
 struct DoorAccess {
@@ -117,8 +119,10 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let serve = &config.serve;
     let doors: Vec<_> = serve.listeners().into_iter().map(&mut door).collect();
     let mut doors = doors.into_iter();
-    match (keys, doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>()) {
-        (Ok(keys), Some(ingest), Some(api), Some(more)) => Ok(Access { keys, ingest, api, more }),
+    let forward = serve.forward.as_ref().map(ForwardAccess::load).transpose();
+    let forward = forward.map_err(|errors| problems.extend(errors));
+    match (keys, doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>(), forward) {
+        (Ok(keys), Some(ingest), Some(api), Some(more), Ok(forward)) => Ok(Access { keys, ingest, api, more, forward }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -268,10 +272,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let Access { keys, ingest, api, more } = access;
+    let Access { keys, ingest, api, more, forward } = access;
     let egress = config.serve.redact.egress();
     let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
-    let routers = collect::routers(doors);
+    let routers = collect::routers(doors.clone());
     let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
     let more: Vec<_> = more
@@ -294,19 +298,29 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let ingest = bind(&ingest_runtime, (ingest, ingest_router))?;
     let api = bind(&api_runtime, (api, api_router))?;
     let more = more.into_iter().map(|door| bind(&ingest_runtime, door)).collect::<Result<Vec<_>, _>>()?;
+    let mut peers = Vec::new();
+    let mut forward_address = None;
+    if let Some(forward) = &forward {
+        let (door, address) = ingest_runtime.block_on(forward.open(doors.clone(), registry.recorder()))?;
+        forward_address = Some(address);
+        peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
+    drop(doors);
     let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
     let urls = (url(&ingest), url(&api));
     let more_urls: Vec<_> = more.iter().map(|ready| (ready.listener.name(), url(ready))).collect();
 
-    for ready in [&ingest, &api].into_iter().chain(&more) {
-        if let Some(tls) = ready.tls.clone() {
-            let what = ready.listener.certificate();
-            api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
-        }
+    let certificate = |ready: &Ready| Some((ready.listener.certificate(), ready.tls.clone()?));
+    let of_forward = forward.as_ref().and_then(|forward| Some(("forward certificate", forward.tls.clone()?)));
+    for (what, tls) in [&ingest, &api].into_iter().chain(&more).filter_map(certificate).chain(of_forward) {
+        api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
     }
     if keys.from_files() {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
+    }
+    if let Some(reload) = forward.as_ref().and_then(ForwardAccess::reload) {
+        api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));
     }
     api_runtime.spawn({
         let registry = registry.clone();
@@ -316,10 +330,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest.router.clone();
     let ingest_server = ingest_runtime.spawn(ingest.listener.serve(ingest.router, shutdown.clone()));
     let api_server = api_runtime.spawn(api.listener.serve(api.router, shutdown.clone()));
-    let more_servers = more
+    let servers = more
         .into_iter()
-        .map(|ready| (ready.listener.name(), ingest_runtime.spawn(ready.listener.serve(ready.router, shutdown.clone()))))
-        .collect();
+        .map(|Ready { listener, router, .. }| (listener.name(), ingest_runtime.spawn(listener.serve(router, shutdown.clone()))));
+    peers.extend(servers);
     let pulls = Pulls::new(&ingest_runtime, pull).running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
@@ -327,6 +341,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     Ok(App {
         urls,
         more_urls,
+        forward: forward_address,
+        peers,
         store,
         registry,
         shutdown,
@@ -336,7 +352,6 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         rules: Arc::clone(first.detector.rules()),
         pulls,
         ingest: (ingest_runtime, ingest_server),
-        more: more_servers,
         api: (api_runtime, api_server),
         commits,
     })

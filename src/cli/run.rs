@@ -45,6 +45,9 @@ fn greet(app: &App) -> anyhow::Result<()> {
     if let Some(otlp) = app.url_of("otlp_http") {
         writeln!(out, "  otlp    {otlp}   logs over HTTP at /v1/logs")?;
     }
+    if let Some(forward) = app.forward_address() {
+        writeln!(out, "  forward {forward}   Forward protocol of Fluent Bit and Fluentd")?;
+    }
     writeln!(out, "  api     {api}   REST at /api/errors, gRPC kube_sentinel.v1.Events, /health, /ready, /metrics")?;
     writeln!(out, "\nSend a first line:\n")?;
     writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;

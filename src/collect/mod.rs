@@ -23,11 +23,13 @@ mod answer;
 mod config;
 mod door;
 pub mod files;
+pub mod forward;
 mod loki_push;
 mod metrics;
 mod otlp;
 mod pool;
 mod probes;
+mod socket;
 pub mod wire;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::model::SourceName;
 
 pub use config::CollectConfig;
 pub use metrics::Metrics;
+pub use socket::{Certificates, Socket, SocketLimits};
 
 /// What the doors need from the rest of the process.
 #[derive(Debug, Clone)]

@@ -38,11 +38,13 @@ pub enum SourceName {
     LokiTail,
     /// Events of the Kubernetes API.
     KubernetesEvents,
+    /// The Forward protocol of Fluent Bit and Fluentd.
+    Forward,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Otlp, Self::Files, Self::LokiTail, Self::KubernetesEvents];
+    pub const ALL: [Self; 6] = [Self::LokiPush, Self::Otlp, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
 
     /// The name in metrics and in the API.
     #[must_use]
@@ -53,6 +55,7 @@ impl SourceName {
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
+            Self::Forward => "forward",
         }
     }
 }
