@@ -1,6 +1,6 @@
 //! The first stage: bytes from outside become batches.
 //!
-//! What did a sender say, and may we take it now? In comes a request in one of the dialects of Loki's push protocol or by OTLP; out goes a
+//! What did a sender say, and may we take it now? In comes a request in one of the dialects of Loki's push protocol, by OTLP, or with lines; out goes a
 //! [`Batch`](crate::flow::Batch) through the [`Intake`], and back to the sender goes what became of it.
 //!
 //! ```text
@@ -24,6 +24,7 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+mod lines;
 mod loki_push;
 mod metrics;
 mod otlp;
@@ -79,5 +80,9 @@ pub fn routers(doors: Doors) -> Routers {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
     let shared = Arc::new(door::Shared::new(doors));
     let otlp = door::Door::new(&shared, SourceName::Otlp);
-    Routers { ingest: probes.merge(loki_push::routes(&shared)).merge(otlp::routes(&otlp)), otlp: otlp::all_routes(&otlp) }
+    let lines = door::Door::new(&shared, SourceName::HttpLines);
+    Routers {
+        ingest: probes.merge(loki_push::routes(&shared)).merge(otlp::routes(&otlp)).merge(lines::routes(&lines)),
+        otlp: otlp::all_routes(&otlp),
+    }
 }

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
@@ -164,7 +164,7 @@ fn decode(form: Form, coding: Coding, work: Work<'_>) -> Result<Decoded<'_>, Dec
 
 /// The compression of a body over HTTP. Snappy belongs to Loki's push and has no name here.
 fn coding_of(headers: &HeaderMap) -> Result<Coding, DecodeError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "snappy") {
+    if media::is_snappy(headers) {
         return Err(DecodeError::Encoding("snappy".to_owned()));
     }
     media::coding(headers)

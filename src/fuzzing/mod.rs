@@ -15,7 +15,7 @@ use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
-use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki, otlp};
+use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, lines, loki, otlp};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
@@ -85,6 +85,25 @@ pub fn forward_messages(data: &[u8]) {
     }
     let mut inflated = Vec::new();
     decode(Block::default(), |sink| forward::decode(&messages, &data[..at], &mut inflated, LIMITS, sink).map(drop));
+}
+
+/// Lines over HTTP in every form: as many as there are, and none of them where nothing stands.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn http_lines(data: &[u8]) {
+    for form in [lines::Form::Plain, lines::Form::JsonLines, lines::Form::Json] {
+        let mut block = Block::over(data.to_vec());
+        let budget = Budget::new(64 << 20);
+        let mut room = Room::lease(&budget, 0).expect("a new budget is free");
+        let (mut scratch, labels) = (Scratch::default(), LabelCache::new(100, 1 << 20));
+        let rules = LineRules { received: Timestamp(1_700_000_000_000_000_000), max_line: 64 };
+        let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, rules);
+        let decoded = lines::decode(form, &mut sink);
+        let counts = sink.counts();
+        assert!(decoded.is_err() || counts.lines == block.lines().len() as u64, "a line without a place");
+        assert!(block.lines().iter().all(|line| line.end > line.start && line.end - line.start <= 64), "a line that is empty or too long");
+    }
 }
 
 /// A label text: what is read strictly has labels, and is the same for every reading.
@@ -193,7 +212,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, otlp_protobuf, otlp_json, forward_messages, label_text, inflate, mask, redact, template] {
+            for entry in [loki_protobuf, loki_json, otlp_protobuf, otlp_json, http_lines, forward_messages, label_text, inflate, mask, redact, template] {
                 entry(&data);
             }
         }

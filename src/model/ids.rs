@@ -32,6 +32,8 @@ pub enum SourceName {
     LokiPush,
     /// OTLP, over HTTP or gRPC.
     Otlp,
+    /// Lines over HTTP, as log agents send them to any HTTP server.
+    HttpLines,
     /// Files of this machine.
     Files,
     /// A Loki that is asked for its lines.
@@ -44,7 +46,8 @@ pub enum SourceName {
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 6] = [Self::LokiPush, Self::Otlp, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
+    pub const ALL: [Self; 7] =
+        [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
 
     /// The name in metrics and in the API.
     #[must_use]
@@ -52,6 +55,7 @@ impl SourceName {
         match self {
             Self::LokiPush => "loki_push",
             Self::Otlp => "otlp",
+            Self::HttpLines => "http_lines",
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",

@@ -7,12 +7,13 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 16] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("otlp_protobuf", fuzzing::otlp_protobuf),
     ("otlp_json", fuzzing::otlp_json),
     ("forward_messages", fuzzing::forward_messages),
+    ("http_lines", fuzzing::http_lines),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),

@@ -22,6 +22,7 @@ mod fuzz_replay;
 mod golden;
 mod grouping;
 mod hostile_lines;
+mod http_lines;
 mod incidents;
 mod lifecycle;
 mod limits;

@@ -19,6 +19,14 @@ pub fn check(text: &[u8]) -> Result<(), serde_json::Error> {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).map(drop)
 }
 
+/// Checks a text of values one behind the other, with or without blanks in between.
+///
+/// # Errors
+/// With the place where it is none.
+pub fn check_all(text: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::Deserializer::from_slice(text).into_iter::<serde::de::IgnoredAny>().try_for_each(|value| value.map(drop))
+}
+
 /// The members of an object: names without quotes, still escaped, and values as they stand. Nothing for any other value.
 pub fn members(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut json = Json::over(value);

@@ -1,6 +1,6 @@
 //! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
 //!
-//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`otlp`], [`raw`] and [`forward`] read one form each and put what they
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`otlp`], [`lines`], [`raw`] and [`forward`] read one form each and put what they
 //! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
 //!
 //! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
@@ -13,6 +13,7 @@ pub mod inflate;
 pub mod json;
 pub mod jsontext;
 pub mod labels;
+pub mod lines;
 pub mod loki;
 pub mod media;
 pub mod otlp;
