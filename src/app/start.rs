@@ -9,10 +9,11 @@ use axum::Router;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use crate::collect::tail::FileSource;
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
-use crate::model::Generation;
+use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
 use crate::serve::config::ListenerConfig;
@@ -334,7 +335,12 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         .into_iter()
         .map(|Ready { listener, router, .. }| (listener.name(), ingest_runtime.spawn(listener.serve(router, shutdown.clone()))));
     peers.extend(servers);
-    let pulls = Pulls::new(&ingest_runtime, pull).running();
+    let mut pulls = Pulls::new(&ingest_runtime, pull);
+    if config.collect.files.is_used() {
+        let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
+        pulls.add(FileSource::new(&config.collect, cursors));
+    }
+    let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 

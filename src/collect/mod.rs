@@ -1,6 +1,7 @@
 //! The first stage: bytes from outside become batches.
 //!
-//! What did a sender say, and may we take it now? In comes a request in one of the dialects of Loki's push protocol, by OTLP, or with lines; out goes a
+//! What did a sender say, and may we take it now? Files of this machine are read by `tail`; of all that is pushed, in comes a request in one of
+//! the dialects of Loki's push protocol, by OTLP, or with lines; out goes a
 //! [`Batch`](crate::flow::Batch) through the [`Intake`], and back to the sender goes what became of it.
 //!
 //! ```text
@@ -31,6 +32,7 @@ mod otlp;
 mod pool;
 mod probes;
 mod socket;
+pub mod tail;
 pub mod wire;
 
 use std::sync::Arc;

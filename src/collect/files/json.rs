@@ -39,7 +39,11 @@ pub fn json_time(line: &[u8]) -> Option<Timestamp> {
     let times: Times<'_> = serde_json::from_slice(line).ok()?;
     [times.time, times.ts, times.timestamp, times.at_timestamp, times.date].into_iter().flatten().find_map(|written| match written {
         Written::Whole(number) => since_1970(number as f64, |factor| number.checked_mul(factor)),
-        Written::Fraction(number) => since_1970(number, |factor| Some((number * factor as f64) as i64)),
+        // A product of all of it would lose what the fraction still has.
+        Written::Fraction(number) => since_1970(number, |factor| {
+            let rest = (number.fract() * factor as f64).round() as i64;
+            (number.trunc() as i64).checked_mul(factor)?.checked_add(rest)
+        }),
         Written::Text(text) => Timestamp::parse(text).ok(),
         Written::Other(_) => None,
     })
