@@ -13,6 +13,9 @@ const LINES: &str = "/ingest/lines";
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// Headers, body, and the lines that it has with their times.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, &'c [(&'c str, i64)]);
+
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).expect("memory");
@@ -32,7 +35,7 @@ fn last(bench: &Bench) -> Vec<(String, i64)> {
 async fn each_sender_is_understood_as_it_sends() {
     let bench = Bench::new();
     let now = NOW.nanos();
-    let cases: [(&[(&str, &str)], &str, &[(&str, i64)]); 8] = [
+    let cases: [Case<'_>; 8] = [
         // Vector with `codec: json`, `framing: newline_delimited`, and `codec: text`.
         (
             &[JSON],
