@@ -4,6 +4,7 @@
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
 mod absence;
+mod commit_folding;
 mod commit_loop;
 mod config;
 mod cursors;
