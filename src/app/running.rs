@@ -39,6 +39,7 @@ pub struct App {
     /// Of the listeners that can be switched off, by name.
     pub(super) more_urls: Vec<(&'static str, String)>,
     pub(super) forward: Option<SocketAddr>,
+    pub(super) syslog: Vec<(&'static str, SocketAddr)>,
     /// Further listeners on the threads of `ingest`, by name.
     pub(super) peers: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) store: Store,
@@ -98,6 +99,12 @@ impl App {
     #[must_use]
     pub fn forward_address(&self) -> Option<SocketAddr> {
         self.forward
+    }
+
+    /// Where syslog comes in: `udp`, `tcp` or `tls`, and the address.
+    #[must_use]
+    pub fn syslog_addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.syslog
     }
 
     /// The rules that the process started with.

@@ -37,6 +37,7 @@ use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
 use super::running::App;
+use super::syslog::SyslogAccess;
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,7 @@ struct Access {
     /// The others of HTTP, which are on.
     more: Vec<DoorAccess>,
     forward: Option<ForwardAccess>,
+    syslog: Option<SyslogAccess>,
 }
 
 struct DoorAccess {
@@ -122,8 +124,13 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let mut doors = doors.into_iter();
     let forward = serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    match (keys, doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>(), forward) {
-        (Ok(keys), Some(ingest), Some(api), Some(more), Ok(forward)) => Ok(Access { keys, ingest, api, more, forward }),
+    let syslog = serve.syslog.as_ref().map(SyslogAccess::load).transpose();
+    let syslog = syslog.map_err(|errors| problems.extend(errors));
+    let more = (doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>());
+    match (keys, more, forward, syslog) {
+        (Ok(keys), (Some(ingest), Some(api), Some(more)), Ok(forward), Ok(syslog)) => {
+            Ok(Access { keys, ingest, api, more, forward, syslog })
+        }
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -273,7 +280,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let Access { keys, ingest, api, more, forward } = access;
+    let Access { keys, ingest, api, more, forward, syslog } = access;
     let egress = config.serve.redact.egress();
     let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
     let routers = collect::routers(doors.clone());
@@ -306,6 +313,12 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         forward_address = Some(address);
         peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
+    let mut syslog_addresses = Vec::new();
+    if let Some(syslog) = &syslog {
+        let (door, addresses) = ingest_runtime.block_on(syslog.open(doors.clone(), &registry))?;
+        syslog_addresses = addresses;
+        peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
     drop(doors);
     let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
     let urls = (url(&ingest), url(&api));
@@ -313,7 +326,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
 
     let certificate = |ready: &Ready| Some((ready.listener.certificate(), ready.tls.clone()?));
     let of_forward = forward.as_ref().and_then(|forward| Some(("forward certificate", forward.tls.clone()?)));
-    for (what, tls) in [&ingest, &api].into_iter().chain(&more).filter_map(certificate).chain(of_forward) {
+    let of_syslog = syslog.as_ref().and_then(|syslog| Some(("syslog certificate", syslog.tls.clone()?)));
+    for (what, tls) in [&ingest, &api].into_iter().chain(&more).filter_map(certificate).chain(of_forward).chain(of_syslog) {
         api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
     }
     if keys.from_files() {
@@ -348,6 +362,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         urls,
         more_urls,
         forward: forward_address,
+        syslog: syslog_addresses,
         peers,
         store,
         registry,

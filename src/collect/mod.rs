@@ -32,6 +32,7 @@ mod otlp;
 mod pool;
 mod probes;
 mod socket;
+pub mod syslog;
 pub mod tail;
 pub mod wire;
 

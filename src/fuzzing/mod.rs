@@ -15,6 +15,7 @@ use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
+use crate::collect::wire::syslog::{self, Frames, Next};
 use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, lines, loki, otlp};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
@@ -104,6 +105,25 @@ pub fn http_lines(data: &[u8]) {
         assert!(decoded.is_err() || counts.lines == block.lines().len() as u64, "a line without a place");
         assert!(block.lines().iter().all(|line| line.end > line.start && line.end - line.start <= 64), "a line that is empty or too long");
     }
+}
+
+/// Bytes of a connection of syslog, and all of them as one message.
+///
+/// # Panics
+/// When a message is found elsewhere if its bytes come one by one, or when one is no line: that is the finding.
+pub fn syslog_messages(data: &[u8]) {
+    let (mut frames, mut at, mut messages) = (Frames::default(), 0, vec![data]);
+    while let Next::Message { message, length } = frames.next(data.get(at..).unwrap_or_default(), 0) {
+        messages.push(&data[at..][message]);
+        at += length;
+    }
+    let received = Timestamp(1_700_000_000_000_000_000);
+    decode(Block::default(), |sink| {
+        let mut reading = syslog::Messages::new(sink, received);
+        messages.iter().try_for_each(|message| reading.take(message))?;
+        assert_eq!(sink.counts().lines, messages.len() as u64, "a message without a line");
+        Ok(())
+    });
 }
 
 /// A label text: what is read strictly has labels, and is the same for every reading.
@@ -212,7 +232,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, otlp_protobuf, otlp_json, http_lines, forward_messages, label_text, inflate, mask, redact, template] {
+            let doors = [loki_protobuf, loki_json, otlp_protobuf, otlp_json, http_lines, forward_messages, syslog_messages];
+            for entry in doors.into_iter().chain([label_text, inflate, mask, redact, template]) {
                 entry(&data);
             }
         }

@@ -42,12 +42,14 @@ pub enum SourceName {
     KubernetesEvents,
     /// The Forward protocol of Fluent Bit and Fluentd.
     Forward,
+    /// Syslog over TCP, TLS and UDP.
+    Syslog,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 7] =
-        [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
+    pub const ALL: [Self; 8] =
+        [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
 
     /// The name in metrics and in the API.
     #[must_use]
@@ -60,6 +62,7 @@ impl SourceName {
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
+            Self::Syslog => "syslog",
         }
     }
 }

@@ -23,6 +23,7 @@ mod records;
 mod room;
 mod sink;
 mod streams;
+pub mod syslog;
 
 use crate::flow::Busy;
 use crate::model::{Refusal, TenantIdError};
@@ -81,6 +82,9 @@ pub enum DecodeError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// A connection of syslog is not framed as it began.
+    #[error("broken syslog: {0}")]
+    Syslog(&'static str),
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
@@ -103,6 +107,7 @@ impl DecodeError {
             | Self::Json(_)
             | Self::Shape(_)
             | Self::Forward { .. }
+            | Self::Syslog(_)
             | Self::Reserved(_)
             | Self::Tenant(_) => Refusal::Malformed,
         }
