@@ -201,7 +201,7 @@ fn note_panic(name: &'static str, ended: Result<(), JoinError>) {
 
 fn hint(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there: stop it, set another address, or (OTLP) enabled: false".to_owned(),
+        io::ErrorKind::AddrInUse => "another process listens there: stop it, or set another address".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
         io::ErrorKind::PermissionDenied => "not allowed: ports below 1024 need a privilege".to_owned(),
         _ => error.to_string(),
