@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Builder;
+use axum::Router;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::collect::tail::FileSource;
@@ -62,15 +63,27 @@ const API_THREADS: usize = 2;
 /// What the configuration names and a start needs: keys, certificates and who may use which listener.
 struct Access {
     keys: Keys,
-    /// Ingest and API.
-    doors: [DoorAccess; 2],
+    ingest: DoorAccess,
+    api: DoorAccess,
+    /// The others of HTTP, which are on.
+    more: Vec<DoorAccess>,
     forward: Option<ForwardAccess>,
     syslog: Option<SyslogAccess>,
 }
 
 struct DoorAccess {
+    /// Name of the listener, which is the last part of its section's.
+    name: &'static str,
+    config: ListenerConfig,
     address: SocketAddr,
     policy: Policy,
+    tls: Option<Tls>,
+}
+
+/// A listener that has its address and its routes.
+struct Ready {
+    listener: Listener,
+    router: Router,
     tls: Option<Tls>,
 }
 
@@ -102,20 +115,26 @@ fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<Config
     keys.extend(canary.filter(|_| !keys.is_empty()).map(Canary::keys).into_iter().flatten());
     let keys = Keys::load(&keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
     let some_keys = !config.serve.auth.keys.is_empty();
-    let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
+    let mut door = |(setting, address, listener): (&'static str, SocketAddr, &ListenerConfig)| {
         let policy =
             Policy::of(setting, address, some_keys, listener.allow_unauthenticated).map_err(|error| problems.push(error.to_string()));
         let tls = listener.tls.as_ref().map(Tls::load).transpose().map_err(|error| problems.push(format!("{setting}.tls: {error}")));
-        Some(DoorAccess { address, policy: policy.ok()?, tls: tls.ok()? })
+        let name = setting.trim_start_matches("serve.");
+        Some(DoorAccess { name, config: listener.clone(), address, policy: policy.ok()?, tls: tls.ok()? })
     };
-    let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
-    let api = door("serve.api", config.serve.api_address(), &config.serve.api);
-    let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
+    // The first two are those that are always on.
+    let serve = &config.serve;
+    let doors: Vec<_> = serve.listeners().into_iter().map(&mut door).collect();
+    let mut doors = doors.into_iter();
+    let forward = serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    let syslog = config.serve.syslog.as_ref().map(SyslogAccess::load).transpose();
+    let syslog = serve.syslog.as_ref().map(SyslogAccess::load).transpose();
     let syslog = syslog.map_err(|errors| problems.extend(errors));
-    match (keys, ingest, api, forward, syslog) {
-        (Ok(keys), Some(ingest), Some(api), Ok(forward), Ok(syslog)) => Ok(Access { keys, doors: [ingest, api], forward, syslog }),
+    let more = (doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>());
+    match (keys, more, forward, syslog) {
+        (Ok(keys), (Some(ingest), Some(api), Some(more)), Ok(forward), Ok(syslog)) => {
+            Ok(Access { keys, ingest, api, more, forward, syslog })
+        }
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -268,56 +287,61 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let [ingest, api] = access.doors;
+    let Access { keys, ingest, api, more, forward, syslog } = access;
     let egress = config.serve.redact.egress();
-    let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
-    let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let ingest_router = ingest_guard.protect(collect::router(doors.clone()).merge(serve::scrape_routes(registry.clone())));
-    let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
-    let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
+    let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
+    let routers = collect::routers(doors.clone());
+    let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone())));
+    let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
+    let more: Vec<_> = more
+        .into_iter()
+        .map(|door| {
+            let router = guard(&door, auth::ingest_need).protect(routers.otlp.clone());
+            (door, router)
+        })
+        .collect();
+    drop(routers.otlp);
 
     // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
     let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
     let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
-    let ingest_listener =
-        ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
-    let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
+    let bind = |runtime: &Runtime, (door, router): (DoorAccess, Router)| {
+        let listener = runtime.block_on(Listener::bind(door.name, door.address, &door.config, door.tls.clone(), &serve_metrics))?;
+        let router = serve::closing_when_draining(router, readiness.clone());
+        Ok::<_, StartError>(Ready { listener, router, tls: door.tls })
+    };
+    let ingest = bind(&ingest_runtime, (ingest, ingest_router))?;
+    let api = bind(&api_runtime, (api, api_router))?;
+    let more = more.into_iter().map(|door| bind(&ingest_runtime, door)).collect::<Result<Vec<_>, _>>()?;
     let mut peers = Vec::new();
     let mut forward_address = None;
-    if let Some(forward) = &access.forward {
+    if let Some(forward) = &forward {
         let (door, address) = ingest_runtime.block_on(forward.open(doors.clone(), registry.recorder()))?;
         forward_address = Some(address);
         peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
     let mut syslog_addresses = Vec::new();
-    if let Some(syslog) = &access.syslog {
+    if let Some(syslog) = &syslog {
         let (door, addresses) = ingest_runtime.block_on(syslog.open(doors.clone(), &registry))?;
         syslog_addresses = addresses;
         peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
     drop(doors);
-    let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
-    let urls = (url(&ingest_listener), url(&api_listener));
+    let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
+    let urls = (url(&ingest), url(&api));
+    let more_urls: Vec<_> = more.iter().map(|ready| (ready.listener.name(), url(ready))).collect();
 
-    let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
-    let syslog_tls = access.syslog.as_ref().and_then(|syslog| syslog.tls.clone());
-    let certificates = [
-        ("ingest certificate", ingest.tls),
-        ("api certificate", api.tls),
-        ("forward certificate", forward_tls),
-        ("syslog certificate", syslog_tls),
-    ];
-    for (what, tls) in certificates {
-        if let Some(tls) = tls {
-            api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
-        }
+    let certificate = |ready: &Ready| Some((ready.listener.certificate(), ready.tls.clone()?));
+    let of_forward = forward.as_ref().and_then(|forward| Some(("forward certificate", forward.tls.clone()?)));
+    let of_syslog = syslog.as_ref().and_then(|syslog| Some(("syslog certificate", syslog.tls.clone()?)));
+    for (what, tls) in [&ingest, &api].into_iter().chain(&more).filter_map(certificate).chain(of_forward).chain(of_syslog) {
+        api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
     }
-    if access.keys.from_files() {
-        let keys = access.keys;
+    if keys.from_files() {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
     }
-    if let Some(reload) = access.forward.as_ref().and_then(ForwardAccess::reload) {
+    if let Some(reload) = forward.as_ref().and_then(ForwardAccess::reload) {
         api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));
     }
     api_runtime.spawn({
@@ -325,9 +349,13 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         async move { registry.upkeep().await }
     });
     api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
-    let router = ingest_router.clone();
-    let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
-    let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    let router = ingest.router.clone();
+    let ingest_server = ingest_runtime.spawn(ingest.listener.serve(ingest.router, shutdown.clone()));
+    let api_server = api_runtime.spawn(api.listener.serve(api.router, shutdown.clone()));
+    let servers = more
+        .into_iter()
+        .map(|Ready { listener, router, .. }| (listener.name(), ingest_runtime.spawn(listener.serve(router, shutdown.clone()))));
+    peers.extend(servers);
     if let Some(canary) = canary {
         let clocks = (clock.clone(), readiness.clone());
         match Prober::new(canary, &config, (&urls.0, &urls.1), clocks, &registry) {
@@ -346,6 +374,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
 
     Ok(App {
         urls,
+        more_urls,
         forward: forward_address,
         syslog: syslog_addresses,
         peers,

@@ -33,8 +33,15 @@ pub(super) struct DoorMetrics {
 }
 
 /// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 3] =
-    [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[]), (SourceName::Syslog, &[])];
+///
+/// Answers of gRPC count under the code that the same answer has over HTTP.
+const DOORS: [(SourceName, &[u16]); 5] = [
+    (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::Otlp, &[200, 400, 413, 415, 429, 503]),
+    (SourceName::HttpLines, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::Forward, &[]),
+    (SourceName::Syslog, &[]),
+];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 

@@ -16,7 +16,7 @@ use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
 use crate::collect::wire::syslog::{self, Frames, Next};
-use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
+use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, lines, loki, otlp};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
@@ -36,6 +36,30 @@ pub fn loki_json(data: &[u8]) {
     for shapes in [Shapes::Present, Shapes::Both] {
         decode(Block::default(), |sink| json::decode(data, shapes, sink));
     }
+}
+
+/// A decompressed OTLP request in protobuf: where it is taken as it stands, it has as many lines as when it is written anew.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn otlp_protobuf(data: &[u8]) {
+    let mut in_place = None;
+    decode(Block::over(data.to_vec()), |sink| {
+        if otlp::walk::in_place(sink)? {
+            in_place = Some(sink.counts().lines);
+        }
+        Ok(())
+    });
+    decode(Block::default(), |sink| {
+        let written = otlp::walk::rendered(data, sink);
+        assert!(in_place.is_none_or(|lines| lines == sink.counts().lines), "lines were lost or made up");
+        written
+    });
+}
+
+/// An OTLP request in JSON.
+pub fn otlp_json(data: &[u8]) {
+    decode(Block::default(), |sink| otlp::json::decode(data, sink));
 }
 
 /// Bytes of a connection of the Forward protocol: handshake, messages, entries.
@@ -62,6 +86,25 @@ pub fn forward_messages(data: &[u8]) {
     }
     let mut inflated = Vec::new();
     decode(Block::default(), |sink| forward::decode(&messages, &data[..at], &mut inflated, LIMITS, sink).map(drop));
+}
+
+/// Lines over HTTP in every form: as many as there are, and none of them where nothing stands.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn http_lines(data: &[u8]) {
+    for form in [lines::Form::Plain, lines::Form::JsonLines, lines::Form::Json] {
+        let mut block = Block::over(data.to_vec());
+        let budget = Budget::new(64 << 20);
+        let mut room = Room::lease(&budget, 0).expect("a new budget is free");
+        let (mut scratch, labels) = (Scratch::default(), LabelCache::new(100, 1 << 20));
+        let rules = LineRules { received: Timestamp(1_700_000_000_000_000_000), max_line: 64 };
+        let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, rules);
+        let decoded = lines::decode(form, &mut sink);
+        let counts = sink.counts();
+        assert!(decoded.is_err() || counts.lines == block.lines().len() as u64, "a line without a place");
+        assert!(block.lines().iter().all(|line| line.end > line.start && line.end - line.start <= 64), "a line that is empty or too long");
+    }
 }
 
 /// Bytes of a connection of syslog, and all of them as one message.
@@ -189,7 +232,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, forward_messages, syslog_messages, label_text, inflate, mask, redact, template] {
+            let doors = [loki_protobuf, loki_json, otlp_protobuf, otlp_json, http_lines, forward_messages, syslog_messages];
+            for entry in doors.into_iter().chain([label_text, inflate, mask, redact, template]) {
                 entry(&data);
             }
         }

@@ -30,6 +30,10 @@ pub struct Seq(pub u64);
 pub enum SourceName {
     /// Loki's push protocol over HTTP.
     LokiPush,
+    /// OTLP, over HTTP or gRPC.
+    Otlp,
+    /// Lines over HTTP, as log agents send them to any HTTP server.
+    HttpLines,
     /// Files of this machine.
     Files,
     /// A Loki that is asked for its lines.
@@ -44,13 +48,16 @@ pub enum SourceName {
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 6] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
+    pub const ALL: [Self; 8] =
+        [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
 
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LokiPush => "loki_push",
+            Self::Otlp => "otlp",
+            Self::HttpLines => "http_lines",
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",

@@ -200,6 +200,18 @@ pub struct Evidence {
     /// Lines after it, oldest first, as far as they had come.
     #[prost(message, repeated, tag = "4")]
     pub after: ::prost::alloc::vec::Vec<EvidenceLine>,
+    /// Severity of the hit by OpenTelemetry's numbers, 1 to 24; 0 where its record told none beside the line.
+    #[prost(uint32, tag = "5")]
+    pub severity_number: u32,
+    /// The sender's own word for it.
+    #[prost(string, tag = "6")]
+    pub severity_text: ::prost::alloc::string::String,
+    /// Identity of the trace that the hit belongs to, 32 hex digits; empty where its record told none.
+    #[prost(string, tag = "7")]
+    pub trace_id: ::prost::alloc::string::String,
+    /// Identity of the span, 16 hex digits.
+    #[prost(string, tag = "8")]
+    pub span_id: ::prost::alloc::string::String,
 }
 /// One line.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

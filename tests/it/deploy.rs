@@ -83,6 +83,27 @@ fn no_manifest_runs_two_replicas_or_gives_the_program_more_than_it_needs() {
 }
 
 #[test]
+fn the_collector_sends_to_a_port_that_the_service_has_and_a_listener_takes() {
+    let snippet = &objects(&deploy("senders/otel-collector.yaml"))[0];
+    let used: Vec<&str> =
+        snippet["service"]["pipelines"]["logs"]["exporters"].as_array().expect("exporters").iter().filter_map(Value::as_str).collect();
+    let (host, port) = snippet["exporters"][used[0]]["endpoint"]
+        .as_str()
+        .and_then(|endpoint| endpoint.strip_prefix("http://")?.split_once(':'))
+        .expect("an endpoint");
+    let all = objects(&deploy("deployment.yaml"));
+    let of_kind = |kind: &str| all.iter().find(|object| object["kind"] == kind).expect("it is there");
+    let service = of_kind("Service");
+    let name = |object: &Value, part: &str| object["metadata"][part].as_str().expect("a name").to_owned();
+    assert_eq!(host, format!("{}.{}.svc", name(service, "name"), name(service, "namespace")));
+    let ports = service["spec"]["ports"].as_array().expect("ports");
+    assert!(ports.iter().any(|of| of["name"] == "otlp-http" && of["port"].to_string() == port), "{ports:?}");
+    let text = of_kind("ConfigMap")["data"]["config.yaml"].as_str().expect("our configuration");
+    let config: Value = serde_saphyr::from_str(text).expect("YAML");
+    assert_eq!(config["serve"]["otlp_http"]["address"], format!("0.0.0.0:{port}"));
+}
+
+#[test]
 fn prometheus_accepts_its_snippet() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("reader");

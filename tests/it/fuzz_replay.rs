@@ -7,10 +7,13 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 14] = [
+const TARGETS: [(&str, Target); 17] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
+    ("otlp_protobuf", fuzzing::otlp_protobuf),
+    ("otlp_json", fuzzing::otlp_json),
     ("forward_messages", fuzzing::forward_messages),
+    ("http_lines", fuzzing::http_lines),
     ("syslog_messages", fuzzing::syslog_messages),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),

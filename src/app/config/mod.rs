@@ -195,9 +195,13 @@ pub fn load_config(overrides: &Overrides) -> Result<Loaded, Vec<ConfigProblem>> 
         let warnings = warnings.into_iter().map(|what| ConfigProblem { place: name.clone(), what }).collect();
         return Ok(Loaded { config, file, warnings });
     }
-    if ["serve.ingest", "serve.api", "serve.auth"].iter().any(|section| values::is_unread(&unread, section)) {
+    let sections = ["serve.ingest", "serve.api", "serve.otlp_grpc", "serve.otlp_http", "serve.auth"];
+    if sections.iter().any(|section| values::is_unread(&unread, section)) {
         // Whether a listener needs keys cannot be said before all of these can be read.
-        (config.serve.ingest.allow_unauthenticated, config.serve.api.allow_unauthenticated) = (true, true);
+        let serve = &mut config.serve;
+        for listener in [&mut serve.ingest, &mut serve.api, &mut serve.otlp_grpc, &mut serve.otlp_http] {
+            listener.allow_unauthenticated = true;
+        }
         config.serve.auth.keys.retain(|key| key.key_file.is_some() || key.key.is_some());
     }
     problems.extend(super::start::preflight(&config));

@@ -279,10 +279,16 @@ impl Check<'_> {
 
     fn listeners(&mut self, config: &Config) {
         let serve = &config.serve;
-        for (name, listener) in [("serve.ingest", &serve.ingest), ("serve.api", &serve.api)] {
+        let listeners = serve.listeners();
+        for (name, _, listener) in &listeners {
             self.least(&format!("{name}.max_connections"), listener.max_connections, 1);
             self.least(&format!("{name}.header_timeout"), listener.header_timeout, SHORTEST_WAIT);
             self.least(&format!("{name}.idle_timeout"), listener.idle_timeout, SHORTEST_WAIT);
+        }
+        for (name, listener) in [("serve.ingest", &serve.ingest), ("serve.api", &serve.api)] {
+            if !listener.enabled {
+                self.fault(&format!("{name}.enabled"), format!("{name}.enabled: this listener cannot be switched off: leave it out"));
+            }
         }
         if let Some(syslog) = &serve.syslog {
             self.least("serve.syslog.max_connections", syslog.max_connections, 1);
@@ -293,8 +299,10 @@ impl Check<'_> {
             self.least("serve.forward.max_connections", forward.max_connections, 1);
             self.least("serve.forward.handshake_timeout", forward.handshake_timeout, SHORTEST_WAIT);
             self.least("serve.forward.idle_timeout", forward.idle_timeout, SHORTEST_WAIT);
-            for (other, address) in [("serve.ingest.address", serve.ingest_address()), ("serve.api.address", serve.api_address())] {
-                if !is_unread(self.unread, "serve.forward.address") && !is_unread(self.unread, other) && overlap(forward.address, address) {
+            for (other, address, _) in &listeners {
+                let other = format!("{other}.address");
+                if !is_unread(self.unread, "serve.forward.address") && !is_unread(self.unread, &other) && overlap(forward.address, *address)
+                {
                     let what =
                         format!("serve.forward.address {} is taken by {other} {address}: give one of them another port", forward.address);
                     self.fault("serve.forward.address", what);
@@ -302,11 +310,15 @@ impl Check<'_> {
             }
         }
         self.least("serve.requests.timeout", serve.requests.timeout, SHORTEST_WAIT);
-        let (ingest, api) = (serve.ingest_address(), serve.api_address());
-        let known = ["serve.ingest.address", "serve.api.address", "web.listen"].iter().all(|path| !is_unread(self.unread, path));
-        if known && overlap(ingest, api) {
-            let what = format!("serve.api.address {api} is taken by serve.ingest.address {ingest}: give one of them another port");
-            self.fault("serve.api.address", what);
+        for (at, (name, address, _)) in listeners.iter().enumerate() {
+            let known = |name: &str| {
+                !is_unread(self.unread, &format!("{name}.address")) && (name != "serve.api" || !is_unread(self.unread, "web.listen"))
+            };
+            let taken = listeners.iter().take(at).find(|(other, theirs, _)| known(other) && known(name) && overlap(*theirs, *address));
+            if let Some((other, theirs, _)) = taken {
+                let what = format!("{name}.address {address} is taken by {other}.address {theirs}: give one of them another port");
+                self.fault(&format!("{name}.address"), what);
+            }
         }
     }
 
