@@ -33,7 +33,7 @@ use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
 use super::probe::{Canary, Prober};
-use super::pulls::Pulls;
+use super::pulls::{self, Pulls};
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -95,6 +95,7 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
         problems.extend(rule_problems(&rules));
     }
     problems.extend(access(config, None).err().unwrap_or_default());
+    problems.extend(pulls::problems(config));
     problems
 }
 
@@ -145,6 +146,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
     let canary = config.probe.enabled.then(Canary::new);
     let access = access(&config, canary.as_ref()).map_err(StartError::Configuration)?;
+    let problems = pulls::problems(&config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
     let prepared = reload::read_with(&config.rules.files, canary.as_ref())
         .and_then(|sources| reload::compile(&sources, &config.rules, &config.detect, Generation(1)))
         .map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
@@ -259,7 +264,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         budget: Budget::new(config.collect.memory.bytes()),
         readiness: readiness.clone(),
         clock: clock.clone(),
-        metrics: collect_metrics,
+        metrics: Arc::clone(&collect_metrics),
         digest_seed: store.digest_seed(),
     };
     let pull = Pull {
@@ -271,6 +276,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         sources: doors.sources.clone(),
         registry: registry.clone(),
     };
+    let loki_tails = pulls::loki_tails(&config, &store, &registry, &collect_metrics)?;
     let totals = Arc::clone(&metrics);
     let handles = Handles {
         store: store.clone(),
@@ -364,6 +370,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         }
     }
     let mut pulls = Pulls::new(&ingest_runtime, pull);
+    for loki in loki_tails {
+        pulls.add(loki);
+    }
     if config.collect.files.is_used() {
         let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
         pulls.add(FileSource::new(&config.collect, cursors));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span, TenantId};
 
+use super::loki_tail::LokiTailConfig;
 use super::tail::FilesConfig;
 
 /// What may come in, how much of it, and how we answer.
@@ -39,6 +40,8 @@ pub struct CollectConfig {
     /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
     /// `answer_timeout`.
     pub large_at_once: u16,
+    /// Lokis that lines are read from. None: lines are pushed, or come otherwise.
+    pub loki: Vec<LokiTailConfig>,
     /// Files of this machine.
     pub files: FilesConfig,
 }
@@ -72,6 +75,7 @@ impl Default for CollectConfig {
             large_body: ByteSize::mib(4),
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
+            loki: Vec::new(),
             files: FilesConfig::default(),
         }
     }

@@ -27,6 +27,7 @@ pub mod files;
 pub mod forward;
 mod lines;
 mod loki_push;
+pub mod loki_tail;
 mod metrics;
 mod otlp;
 mod pool;

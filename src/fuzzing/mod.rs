@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::app::{Config, Rulebook, rehearse};
+use crate::collect::loki_tail::TailFrame;
 use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
@@ -60,6 +61,28 @@ pub fn otlp_protobuf(data: &[u8]) {
 /// An OTLP request in JSON.
 pub fn otlp_json(data: &[u8]) {
     decode(Block::default(), |sink| otlp::json::decode(data, sink));
+}
+
+/// The answer of a Loki to a question for lines: what is none is never taken for one without lines.
+pub fn loki_answer(data: &[u8]) {
+    let mut is_answer = false;
+    decode(Block::default(), |sink| {
+        let decoded = json::decode_answer(data, sink);
+        is_answer = decoded.is_ok();
+        decoded
+    });
+    if is_answer {
+        let answer: serde_json::Value = serde_json::from_slice(data).expect("an answer is JSON");
+        assert_eq!(answer["status"], "success", "no answer");
+        assert!(answer["data"]["result"].is_array() || answer["data"]["result"].is_null(), "no answer");
+    }
+}
+
+/// A message of the tail of a Loki.
+pub fn loki_tail(data: &[u8]) {
+    if let Ok(frame) = TailFrame::read(data) {
+        assert!(frame.lines.saturating_add(frame.dropped) <= data.len() as u64, "more lines than bytes");
+    }
 }
 
 /// Bytes of a connection of the Forward protocol: handshake, messages, entries.
@@ -232,8 +255,23 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            let doors = [loki_protobuf, loki_json, otlp_protobuf, otlp_json, http_lines, forward_messages, syslog_messages];
-            for entry in doors.into_iter().chain([label_text, inflate, mask, redact, template]) {
+            let entries: &[fn(&[u8])] = &[
+                loki_protobuf,
+                loki_json,
+                loki_answer,
+                loki_tail,
+                otlp_protobuf,
+                otlp_json,
+                http_lines,
+                forward_messages,
+                syslog_messages,
+                label_text,
+                inflate,
+                mask,
+                redact,
+                template,
+            ];
+            for entry in entries {
                 entry(&data);
             }
         }

@@ -142,6 +142,12 @@ impl Block {
         Some(self.contexts[at].1.of(self.bytes()))
     }
 
+    /// Leaves out the lines that `keep` does not want; it sees the stream and the text of each. Their bytes stay between the other lines.
+    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Stream, &Line, &[u8]) -> bool) {
+        let Self { bytes, lines, streams, .. } = self;
+        lines.retain(|line| keep(&streams[line.stream as usize], line, &bytes[line.start as usize..line.end as usize]));
+    }
+
     /// Makes room for that many further lines.
     pub fn reserve_lines(&mut self, lines: usize) {
         self.lines.reserve(lines);
@@ -237,6 +243,17 @@ mod tests {
         assert_eq!(block.bytes(), b"ab");
         block.space(5).copy_from_slice(b"abcde");
         assert_eq!(block.bytes(), b"abcde");
+    }
+
+    #[test]
+    fn lines_that_are_left_out_leave_the_others_as_they_are() {
+        let mut block = Block::over(b"one two three".to_vec());
+        block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+        for (start, end) in [(0, 3), (4, 7), (8, 13)] {
+            block.push(Line { start, end, stream: 0, at: Timestamp(i64::from(start)) });
+        }
+        block.retain_lines(|stream, line, text| stream.labels().is_empty() && (line.at == Timestamp(0) || text == b"three"));
+        assert_eq!(block.lines().iter().map(|line| block.text(line)).collect::<Vec<_>>(), [&b"one"[..], b"three"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("hyper_util", &["src/serve/"]),
     ("serde_saphyr", &["src/rules/", "src/app/"]),
     ("indicatif", &["src/cli/"]),
-    ("reqwest", &["src/cli/", "src/app/probe.rs"]),
+    ("reqwest", &["src/cli/", "src/app/probe.rs", "src/collect/loki_tail/"]),
 ];
 
 /// Longest file that needs no entry here.

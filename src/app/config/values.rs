@@ -110,6 +110,18 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
         Ok(values) => check.unexpanded(&values, String::new()),
         Err(error) => check.fault("", error.to_string()),
     }
+    for (at, loki) in config.collect.loki.iter().enumerate() {
+        let path = |setting: &str| format!("collect.loki[{at}].{setting}");
+        for (setting, what) in loki.faults() {
+            check.fault(&path(setting), format!("{}: {what}", path(setting)));
+        }
+        if config.collect.loki.iter().take(at).any(|before| before.name == loki.name) {
+            check.fault(&path("name"), format!("{}: {:?} is the name of another one: give each its own", path("name"), loki.name));
+        }
+        for (setting, _) in loki.secrets().filter(|(_, secret)| secret.expose().contains("${")) {
+            check.fault(&path(setting), format!("{} holds a ${{ that was not expanded: {QUOTED}", path(setting)));
+        }
+    }
     // Secrets do not show in what is serialised.
     if let Some(forward) = &config.serve.forward {
         let users = forward.users.iter().enumerate().map(|(at, user)| (format!("serve.forward.users[{at}].password"), &user.password));

@@ -62,6 +62,7 @@ pub struct Sink<'a> {
     counts: Counts,
     /// What buffers held before any text was written, and how much text may be in the block with what was paid since.
     text: (usize, usize),
+    takes_reserved: bool,
 }
 
 /// The rules for lines, and what follows from them.
@@ -131,7 +132,13 @@ impl<'a> Sink<'a> {
         scratch.fold.clear();
         let rules = Rules { given: rules, latest: rules.received.plus(FUTURE) };
         let text = (room.buffers(), 0);
-        Self { block, room, scratch, labels, rules, counts: Counts::default(), text }
+        Self { block, room, scratch, labels, rules, counts: Counts::default(), text, takes_reserved: false }
+    }
+
+    /// For lines that Loki itself sends: labels that it keeps for itself are no fault then.
+    #[must_use]
+    pub fn of_loki(self) -> Self {
+        Self { takes_reserved: true, ..self }
     }
 
     /// What was found until now.
@@ -172,14 +179,14 @@ impl<'a> Sink<'a> {
     pub(super) fn stream_at(&mut self, text: Range<usize>) -> Result<Option<u32>, DecodeError> {
         let text = self.block.bytes().get(text).unwrap_or_default();
         let length = text.len();
-        let stream = find(self.labels, self.room, &mut self.counts, text, |text| streams::read(text).ok())?;
+        let stream = find(self.labels, self.room, &mut self.counts, text, self.takes_reserved, |text| streams::read(text).ok())?;
         stream.map(|stream| self.place(stream, length)).transpose()
     }
 
     /// As [`Sink::stream_at`] for labels that stand in the scratch key. Keys of different forms must never be equal as bytes.
     pub(super) fn stream_of_key(&mut self, read: impl FnOnce(&[u8]) -> Option<Parsed>) -> Result<Option<u32>, DecodeError> {
         let length = self.scratch.key.len();
-        let stream = find(self.labels, self.room, &mut self.counts, &self.scratch.key, read)?;
+        let stream = find(self.labels, self.room, &mut self.counts, &self.scratch.key, self.takes_reserved, read)?;
         stream.map(|stream| self.place(stream, length)).transpose()
     }
 
@@ -353,6 +360,7 @@ fn find(
     room: &mut Room,
     counts: &mut Counts,
     key: &[u8],
+    takes_reserved: bool,
     read: impl FnOnce(&[u8]) -> Option<Parsed>,
 ) -> Result<Option<Arc<Stream>>, DecodeError> {
     if let Some(stream) = labels.get(key) {
@@ -364,7 +372,7 @@ fn find(
     counts.label_misses += 1;
     room.grow_tables(streams::stream_bytes(key.len()))?;
     let Some(parsed) = read(key) else { return Ok(None) };
-    if let Some(name) = RESERVED.into_iter().find(|name| parsed.labels.get(name).is_some()) {
+    if let Some(name) = RESERVED.into_iter().find(|name| !takes_reserved && parsed.labels.get(name).is_some()) {
         return Err(DecodeError::Reserved(name));
     }
     counts.label_lenient += u64::from(parsed.lenient);
