@@ -1,6 +1,7 @@
 //! What several tests need: a running program, in a process of its own or in this one, and a client.
 
 mod client;
+pub(crate) mod kube;
 mod loki;
 mod program;
 mod server;
