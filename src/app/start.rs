@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
-use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
+use crate::group::{
+    AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, Identities, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails,
+};
 use crate::model::Generation;
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -23,11 +25,13 @@ use crate::store::{self, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
 use super::absence::Absence;
+use super::cluster::{self, Cluster};
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::cursors::{CursorBook, CursorWriter};
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
+use super::own_logs::OwnLogs;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
 use super::pulls::Pulls;
 use super::quiet::QuietClock;
@@ -76,6 +80,7 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
         problems.extend(rule_problems(&rules));
     }
     problems.extend(access(config).err().unwrap_or_default());
+    problems.extend(cluster::problems(config));
     problems
 }
 
@@ -123,6 +128,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
     let starting = readiness.hold("starting");
 
+    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
+    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
+    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
+    let cluster = Cluster::connect(&config.kubernetes, &api_runtime).map_err(|problem| StartError::Configuration(vec![problem]))?;
+
     // What the store remembers, and what the rules change about it: a start with other rules is a reload.
     let (store, mut writer) =
         store::open(&config.store_path(), &config.store, clock.clone(), store::Metrics::register(registry.recorder()))?;
@@ -162,6 +172,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         repeats,
         group,
         cluster: config.cluster.clone(),
+        own_logs: OwnLogs::new(&config.collect.own_logs),
+        identities: cluster.as_ref().and_then(Cluster::pods).map(Identities::new),
         storm: StormGuard::new(&config.group.storm),
         captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
         tails,
@@ -260,9 +272,6 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
 
-    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
-    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
-    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
     let ingest_listener =
         ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
     let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
@@ -284,6 +293,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         async move { registry.upkeep().await }
     });
     api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
+    if let Some(cluster) = &cluster {
+        cluster.keep(&api_runtime, &registry, &clock, &readiness, &shutdown);
+    }
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));

@@ -37,6 +37,22 @@ pub struct CollectConfig {
     /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
     /// `answer_timeout`.
     pub large_at_once: u16,
+    /// What this program logs itself comes back where a collector sends all logs of a cluster.
+    pub own_logs: OwnLogsConfig,
+}
+
+/// Which lines are our own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnLogsConfig {
+    /// Drop lines of our own and count them, with the reason `own_logs`.
+    pub ignore: bool,
+    /// The namespace that we run in. Unset: what the environment variable `POD_NAMESPACE` says.
+    pub namespace: Option<String>,
+    /// The pod that we run in. Unset: what the environment variable `POD_NAME` says.
+    pub pod: Option<String>,
+    /// Names under which our lines come: of the workload or container, or in a label that says which program or service logged.
+    pub names: Vec<String>,
 }
 
 impl Default for CollectConfig {
@@ -68,7 +84,15 @@ impl Default for CollectConfig {
             large_body: ByteSize::mib(4),
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
+            own_logs: OwnLogsConfig::default(),
         }
+    }
+}
+
+impl Default for OwnLogsConfig {
+    fn default() -> Self {
+        // A line of ours that makes an event may make another line.
+        Self { ignore: true, namespace: None, pod: None, names: vec!["kube-sentinel".to_owned()] }
     }
 }
 

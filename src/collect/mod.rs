@@ -35,8 +35,8 @@ use axum::Router;
 
 use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 
-pub use config::CollectConfig;
-pub use metrics::Metrics;
+pub use config::{CollectConfig, OwnLogsConfig};
+pub use metrics::{DROPPED_LINES, Metrics};
 
 /// What the doors need from the rest of the process.
 #[derive(Debug, Clone)]

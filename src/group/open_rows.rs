@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp};
+use crate::model::{KnownPod, Labels, Provenance, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp};
 use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Place};
@@ -28,6 +28,18 @@ struct Saved {
     loose: String,
     #[serde(default)]
     in_key: bool,
+    /// Who logged, where the cluster had said so.
+    #[serde(default)]
+    known: Option<SavedPod>,
+}
+
+/// A [`KnownPod`] with the name that its workload goes by.
+#[derive(Serialize, Deserialize)]
+struct SavedPod {
+    namespace: Box<str>,
+    pod: Box<str>,
+    workload: Box<str>,
+    node: Box<str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,11 +61,19 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
     let sent = trace.stream.labels();
     let labels: Vec<_> = sent.iter().map(|(name, value)| (name.to_owned(), redacted(name, value))).collect();
     let had_secrets = sent.iter().zip(&labels).any(|((_, sent), (_, kept))| sent != kept);
+    let who = trace.stream.workload();
+    let is_confirmed = who.provenance == Provenance::ApiServer;
+    let known = is_confirmed.then(|| SavedPod {
+        namespace: who.namespace.clone(),
+        pod: who.pod.clone(),
+        workload: who.name.clone(),
+        node: who.node.clone(),
+    });
     let hit = |hit: &OpenHit| SavedHit {
         rule: rules.rule(hit.rule).name.clone(),
         at: hit.at.nanos(),
         is_late: hit.is_late,
-        told_by: had_secrets.then(|| SavedHashes(hit.place.bytes(), hit.counting.whole().0)),
+        told_by: (had_secrets || is_confirmed).then(|| SavedHashes(hit.place.bytes(), hit.counting.whole().0)),
         line: LoneLine::clone(&hit.line),
     };
     let saved = Saved {
@@ -67,6 +87,7 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
         text: trace.text.clone(),
         loose: trace.loose.clone(),
         in_key: trace.in_key,
+        known,
     };
     serde_json::to_string(&saved).ok()
 }
@@ -97,7 +118,14 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         *lost += saved.hits.len() as u64;
         return None;
     };
-    let stream = Arc::new(Stream::claimed(labels));
+    let claimed = Stream::claimed(labels);
+    let stream = Arc::new(match saved.known {
+        // Of a pod that has no kind any more nobody asks for one.
+        Some(SavedPod { namespace, pod, workload, node }) => {
+            claimed.confirmed(&KnownPod { namespace, pod, node, kind: Box::default(), workload: workload.clone() }, &workload)
+        }
+        None => claimed,
+    });
     let mut hits = Vec::new();
     for hit in &saved.hits {
         let Some(rule) = rule_of(&hit.rule) else {

@@ -15,6 +15,7 @@ use crate::rules::{Rule, RuleSet};
 
 use super::absence::Beat;
 use super::config::GroupConfig;
+use super::confirmed::Identities;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped};
 use super::heads::Earlier;
@@ -57,6 +58,8 @@ pub struct SightContext<'a> {
     pub open: Option<&'a OpenTraces>,
     /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
     pub tails: Option<&'a Tails>,
+    /// Who knows the pods of the cluster. `None`: claims stay claims.
+    pub identities: Option<&'a Identities>,
 }
 
 /// All hits of one fingerprint and one window in one batch.
@@ -212,7 +215,7 @@ pub fn sight(
         let line = &block.lines()[hit.line as usize];
         let at = match slot {
             Some((rule, stream, at)) if rule == hit.rule && stream == line.stream => at,
-            _ => batch.slot(hit.rule, line.stream),
+            _ => batch.slot(hit.rule, line),
         };
         slot = Some((hit.rule, line.stream, at));
         batch.hit(at, hit.line as usize, record);
@@ -276,7 +279,11 @@ pub(super) struct Batch<'a> {
 }
 
 impl Source {
-    fn new(context: &SightContext<'_>, out: &Sightings, rule: RuleId, stream: Arc<Stream>) -> Self {
+    fn new(context: &SightContext<'_>, out: &Sightings, rule: RuleId, stream: Arc<Stream>, at: Timestamp) -> Self {
+        let stream = match context.identities {
+            Some(identities) => identities.confirm(stream, at),
+            None => stream,
+        };
         let (tenant, cluster, state) = (&out.tenant, context.cluster, context.names.of(rule));
         let place = Place::new(tenant, cluster, state, &stream);
         let counting = Counting::new(tenant, cluster, state, out.rules.rule(rule), &stream);
@@ -285,14 +292,15 @@ impl Source {
 }
 
 impl Batch<'_> {
-    pub(super) fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
+    pub(super) fn slot(&mut self, rule: RuleId, line: &Line) -> u32 {
+        let stream = line.stream;
         let scratch = &mut *self.scratch;
         let (context, out, block) = (self.context, &self.out, self.block);
         *scratch.index.entry((rule, stream)).or_insert_with(|| {
             let settings: &Rule = out.rules.rule(rule);
             let source = &block.streams()[stream as usize];
-            let is_identified = !source.workload().pod.is_empty();
-            let source = Source::new(context, out, rule, Arc::clone(source));
+            let source = Source::new(context, out, rule, Arc::clone(source), line.at);
+            let is_identified = !source.stream.workload().pod.is_empty();
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
@@ -303,7 +311,8 @@ impl Batch<'_> {
     }
 
     /// Who logged a line.
-    pub(super) fn source(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+    pub(super) fn source(&mut self, slot_index: u32, line: &Line) -> u32 {
+        let text = self.block.text(line);
         let scratch = &mut *self.scratch;
         let slot = &scratch.slots[slot_index as usize];
         let record = if slot.is_identified { None } else { kubernetes_of(text) };
@@ -321,7 +330,7 @@ impl Batch<'_> {
             Entry::Vacant(new) => {
                 let stream = scratch.sources[slot.source as usize].stream.with_record(&record);
                 scratch.record_bytes += stream.labels().bytes();
-                scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream)));
+                scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream), line.at));
                 *new.insert((scratch.sources.len() - 1) as u32)
             }
         }
@@ -342,7 +351,7 @@ impl Batch<'_> {
     }
 
     fn is_calm(&mut self, hit: &Hit) -> bool {
-        let slot = self.slot(hit.rule, self.block.lines()[hit.line as usize].stream);
+        let slot = self.slot(hit.rule, &self.block.lines()[hit.line as usize]);
         self.context.storm.is_calm(&self.scratch.slots[slot as usize].storm)
     }
 
@@ -381,7 +390,7 @@ impl Batch<'_> {
 
     /// A line that its rule waits for.
     fn beat(&mut self, slot: u32, line: &Line) {
-        let source = self.source(slot, self.block.text(line));
+        let source = self.source(slot, line);
         let scratch = &mut *self.scratch;
         let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
         let key = source.counting.whole();
@@ -407,8 +416,9 @@ impl Batch<'_> {
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
     fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
-        let text = self.block.text(&self.block.lines()[place]);
-        let source = self.source(slot, text);
+        let line = &self.block.lines()[place];
+        let text = self.block.text(line);
+        let source = self.source(slot, line);
         let (config, block) = (self.context.config, self.block);
         if let Some(record) = record {
             let most = config.max_message.bytes();

@@ -42,6 +42,12 @@ impl SourceName {
     /// All sources, for metrics that create every label value at zero.
     pub const ALL: [Self; 4] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents];
 
+    /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
+    #[must_use]
+    pub fn tells_of_others(self) -> bool {
+        self == Self::KubernetesEvents
+    }
+
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -48,11 +48,13 @@ pub enum DropReason {
     BadEntry,
     /// The whole request was committed before.
     Repeated,
+    /// This program wrote the line itself.
+    OwnLogs,
 }
 
 impl DropReason {
     /// All reasons, for metrics that create every label value at zero.
-    pub const ALL: [Self; 3] = [Self::BadLabels, Self::BadEntry, Self::Repeated];
+    pub const ALL: [Self; 4] = [Self::BadLabels, Self::BadEntry, Self::Repeated, Self::OwnLogs];
 
     /// The value of the metric label `reason`.
     #[must_use]
@@ -61,6 +63,7 @@ impl DropReason {
             Self::BadLabels => "bad_labels",
             Self::BadEntry => "bad_entry",
             Self::Repeated => "repeated",
+            Self::OwnLogs => "own_logs",
         }
     }
 }

@@ -599,6 +599,8 @@ pub enum Provenance {
     Unspecified = 0,
     /// The sender's labels say so.
     Claim = 1,
+    /// The API server of the cluster has the pod, or the node where no pod is named.
+    ApiServer = 2,
 }
 impl Provenance {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -609,6 +611,7 @@ impl Provenance {
         match self {
             Self::Unspecified => "PROVENANCE_UNSPECIFIED",
             Self::Claim => "PROVENANCE_CLAIM",
+            Self::ApiServer => "PROVENANCE_API_SERVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -616,6 +619,7 @@ impl Provenance {
         match value {
             "PROVENANCE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROVENANCE_CLAIM" => Some(Self::Claim),
+            "PROVENANCE_API_SERVER" => Some(Self::ApiServer),
             _ => None,
         }
     }

@@ -21,6 +21,8 @@ mod golden;
 mod grouping;
 mod hostile_lines;
 mod incidents;
+mod kubernetes;
+mod kubernetes_contract;
 mod lifecycle;
 mod limits;
 mod loki_push;

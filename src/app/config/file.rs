@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_saphyr::{Error, Location};
 
 use crate::app::legacy::{self, Legacy};
+use crate::cluster::KubernetesConfig;
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
@@ -40,6 +41,7 @@ struct Written {
     cluster: String,
     rules: RulesConfig,
     collect: CollectConfig,
+    kubernetes: KubernetesConfig,
     detect: DetectConfig,
     group: GroupConfig,
     serve: ServeConfig,
@@ -47,7 +49,6 @@ struct Written {
     log: TelemetryConfig,
     rules_file: Option<PathBuf>,
     loki: Option<legacy::Loki>,
-    kubernetes: Option<legacy::Kubernetes>,
     web: Option<legacy::Web>,
     remediation: Option<legacy::Remediation>,
     extensions: Option<serde_json::Value>,
@@ -146,6 +147,7 @@ impl Written {
             cluster: self.cluster,
             rules: self.rules,
             collect: self.collect,
+            kubernetes: self.kubernetes,
             detect: self.detect,
             group: self.group,
             serve: self.serve,
@@ -155,7 +157,6 @@ impl Written {
         let old = Legacy {
             rules_file: self.rules_file,
             loki: self.loki,
-            kubernetes: self.kubernetes,
             web: self.web,
             remediation: self.remediation,
             store_type: self.store.kind,
