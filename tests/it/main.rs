@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod corpus;
 mod crash;
+mod deploy;
 mod differential;
 mod door;
 mod durable;

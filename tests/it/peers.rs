@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use kube_sentinel::app::Config;
 use kube_sentinel::serve::config::{KeyConfig, Role, Secret};
 
-use crate::support::{Program, config_with_rules, rule_file};
+use crate::support::{Program, config_with_rules, peers, rule_file};
 
 /// A client library and the door that it speaks to.
 struct Peer {
@@ -86,10 +86,10 @@ fn hits_of(peer: &Peer, change: impl FnOnce(&mut Config), cut: usize) -> u64 {
     change(&mut config);
     let program = Program::start(config);
     let way = Way::to((peer.address)(&program), cut);
-    let mut command = Command::new(python());
+    let mut command = Command::new(peers("python"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/send.py")).args([peer.name, &(peer.url)(way.address), &LINES.to_string()]);
     let output =
-        command.output().unwrap_or_else(|error| panic!("{}: {error}: scripts/test-tools installs the senders", python().display()));
+        command.output().unwrap_or_else(|error| panic!("{}: {error}: scripts/test-tools installs the senders", peers("python").display()));
     assert!(output.status.success(), "{}: {}", peer.name, String::from_utf8_lossy(&output.stderr));
     // Whatever was answered well is counted, so nothing has to be waited for.
     program.own_figures().sum("kube_sentinel_detect_hits_total", &[]) as u64
@@ -98,11 +98,6 @@ fn hits_of(peer: &Peer, change: impl FnOnce(&mut Config), cut: usize) -> u64 {
 fn a_key() -> KeyConfig {
     let key = Some(Secret::new("nobody-knows-this-key-of-ours".to_owned()));
     KeyConfig { name: "other".to_owned(), role: Role::Sender, key_file: None, key, redact: None }
-}
-
-/// The environment that `scripts/test-tools` makes.
-fn python() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers").join("bin/python")
 }
 
 /// A way to a listener on which the first connections break. Dropped, it takes no further ones.

@@ -6,7 +6,7 @@ mod loki;
 mod program;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -25,6 +25,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The binary under test.
 pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_kube-sentinel")
+}
+
+/// A program of the Python environment that `scripts/test-tools` makes.
+pub(crate) fn peers(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers").join("bin").join(program)
 }
 
 /// Waits until `ready` gives something.
