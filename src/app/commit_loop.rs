@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
 use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
-use crate::model::{EventWrite, Evidence, Moment, TemplateGroup};
+use crate::model::{EventRow, EventWrite, Evidence, Fingerprint, Moment, Removal, TemplateGroup};
 use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
@@ -48,6 +48,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Events that go on to their next state in one commit: one more step follows at once, but whoever waits comes first.
 pub(super) const MOST_LAPSED: usize = 200;
+
+/// Events of groups that became parts of others that are read at once: with their texts they may take 60 KiB each.
+const MOST_MERGED: usize = 200;
 
 /// The hits of one batch, and who waits for them.
 pub(super) struct Effects {
@@ -212,10 +215,13 @@ impl CommitLoop {
     /// Template groups became parts of others: their events follow, in a commit of its own. Everything absorbed before is committed.
     async fn merge(&mut self, merging: &Merging, sightings: &Sightings) -> Result<(), StoreError> {
         let groups: Vec<TemplateGroup> = merging.groups().collect();
-        let young = self.until_it_works(|writer| writer.events_of_groups(&groups)).await?;
-        let missing = self.grouper.missing_for_merging(merging, &young, sightings);
-        self.look_up(missing).await?;
-        self.grouper.merge(merging, young, sightings, self.now());
+        let rows: Vec<EventRow> = self.until_it_works(|writer| writer.open_rows_of_groups(&groups)).await?;
+        for rows in rows.chunks(MOST_MERGED) {
+            let young = self.until_it_works(|writer| writer.events_of_rows(rows)).await?;
+            let missing = self.grouper.missing_for_merging(merging, &young, sightings);
+            self.look_up(missing).await?;
+            self.grouper.merge(merging, young, sightings, self.now());
+        }
         self.finish(Settling::default(), None).await
     }
 
@@ -264,9 +270,11 @@ impl CommitLoop {
         if may_open {
             let births = self.grouper.missing_for_births(sightings);
             if !births.is_empty() {
-                let (live, others) =
-                    self.until_it_works(|writer| Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?))).await?;
-                self.grouper.hydrate_for_births(&births, &live, others);
+                let found = |writer: &mut Writer| {
+                    Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?, writer.folded(&births.named)?))
+                };
+                let (live, others, named) = self.until_it_works(found).await?;
+                self.grouper.hydrate_for_births(&births, &live, others, named);
             }
         }
         self.grouper.absorb(sightings, self.now());
@@ -369,12 +377,27 @@ impl CommitLoop {
     async fn keep_house(&mut self) -> Result<(), StoreError> {
         self.until_it_works(Writer::checkpoint).await?;
         let removed = self.until_it_works(Writer::retain).await?;
-        if !removed.fingerprints.is_empty() {
-            self.grouper.events_removed(&removed.fingerprints);
+        if !removed.events.is_empty() {
+            let fingerprints: Vec<Fingerprint> = removed.events.iter().map(|event| event.fingerprint).collect();
+            self.grouper.events_removed(&fingerprints);
             self.refresh().await?;
+            self.tell_overflow(&removed.events).await?;
         }
         self.more_to_remove = removed.more;
         Ok(())
+    }
+
+    /// Tells of events that had to go because there was no room. That they went the store has told; a crash in between costs their number in
+    /// the event that counts them.
+    async fn tell_overflow(&mut self, removed: &[Removal]) -> Result<(), StoreError> {
+        let overflows = self.grouper.overflows(removed);
+        if overflows.is_empty() {
+            return Ok(());
+        }
+        let (heads, named) = self.until_it_works(|writer| Ok((writer.lookup(&overflows)?, writer.folded(&overflows)?))).await?;
+        self.grouper.hydrate(heads, Vec::new());
+        self.grouper.overflowed(removed, named, self.now());
+        self.finish(Settling::default(), None).await
     }
 
     /// Tries until the disk takes it. While it does not, the process is not ready.

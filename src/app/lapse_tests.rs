@@ -200,7 +200,7 @@ async fn an_event_that_retention_takes_while_it_is_quiet_is_new_when_it_comes_ba
     let mut world = World::over(tempfile::tempdir().expect("a folder"), config);
     world.hit().await;
     world.pass(HOUR).await;
-    assert_eq!(world.told(), [(Firing, ThresholdReached), (Quiet, Quieted)]);
+    assert_eq!(world.told(), [(Firing, ThresholdReached), (Quiet, Quieted), (Resolved, TransitionReason::Expired)]);
     world.hit().await;
     let last = world.feed().pop().expect("an entry");
     assert_eq!((last.event.head.reason, last.event.head.count), (ThresholdReached, 1));
@@ -236,7 +236,8 @@ async fn a_firing_event_of_an_older_store_becomes_quiet_and_is_resolved() {
     let database = rusqlite::Connection::open(world.folder.path().join("events.db")).expect("a database");
     // Back to the format before lives were kept: that database has none of what the fourth one and those after it added.
     let later = "DROP TABLE template_groups; DROP INDEX events_template_group; DELETE FROM meta WHERE key = 'template_version';
-         ALTER TABLE events DROP COLUMN template_group; ALTER TABLE events DROP COLUMN merged_into;";
+         ALTER TABLE events DROP COLUMN template_group; ALTER TABLE events DROP COLUMN merged_into; \
+         ALTER TABLE events DROP COLUMN folded;";
     database.execute_batch(later).expect("what is there");
     database.execute_batch("DROP INDEX feed_incident; DROP TABLE incidents; DROP TABLE incident_events").expect("tables");
     for table in ["heads", "feed"] {
@@ -260,3 +261,6 @@ async fn a_firing_event_of_an_older_store_becomes_quiet_and_is_resolved() {
 
 #[path = "incidents_tests.rs"]
 mod incidents;
+
+#[path = "overflow_tests.rs"]
+mod overflows;

@@ -1,8 +1,8 @@
 //! How many events one rule may have at one workload.
 //!
 //! A pod that logs unlike lines makes an event of each, and would crowd all others out of the store. So each pair of rule and workload has
-//! room for so many events; the hits of further ones count in one event for the rest, whose template is [`OTHER`]. So the counts of the
-//! events of a pair still add up to its hits.
+//! room for so many events; the hits of further ones count in one event for the rest, whose template is [`OTHER`] and whose message names the
+//! first templates that count in it. So the counts of the events of a pair still add up to its hits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use lru::LruCache;
 
 use crate::model::{EventOrigin, Fingerprint};
 
-use super::config::GroupConfig;
 use super::fingerprint::{Identity, Place};
+use super::folded::FoldedNames;
 use super::shown::shown_name;
 use super::sight::{Sighting, Sightings};
 
@@ -28,6 +28,8 @@ pub struct MissingForBirths {
     pub origins: Vec<EventOrigin>,
     /// Events for the rest that may be hit and are not in memory.
     pub others: Vec<Fingerprint>,
+    /// Events for the rest that may be hit, and of which it is not in memory what they name.
+    pub named: Vec<Fingerprint>,
 }
 
 /// The number of events of each rule at each workload, as far as it was asked for.
@@ -41,7 +43,7 @@ impl MissingForBirths {
     /// True when everything is in memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.others.is_empty()
+        self.places.is_empty() && self.others.is_empty() && self.named.is_empty()
     }
 }
 
@@ -51,7 +53,7 @@ impl Crowds {
     }
 
     /// What is not known of the places where events will be born. `is_known` tells events that are in memory.
-    pub(super) fn missing(&self, sightings: &Sightings, is_known: impl Fn(&Fingerprint) -> bool) -> MissingForBirths {
+    pub(super) fn missing(&self, sightings: &Sightings, names: &FoldedNames, is_known: impl Fn(&Fingerprint) -> bool) -> MissingForBirths {
         let mut births: HashMap<Place, (u64, &Sighting)> = HashMap::new();
         for sighting in sightings.list.iter().filter(|sighting| !is_known(&sighting.fingerprint)) {
             births.entry(sighting.place).or_insert((0, sighting)).0 += 1;
@@ -64,8 +66,14 @@ impl Crowds {
                 missing.origins.push(origin(sightings, sighting));
             }
             let other = place.other();
-            if live.is_none_or(|live| live.saturating_add(births) > self.most) && !is_known(&other) {
+            if live.is_some_and(|live| live.saturating_add(births) <= self.most) {
+                continue;
+            }
+            if !is_known(&other) {
                 missing.others.push(other);
+            }
+            if !names.knows(&other) {
+                missing.named.push(other);
             }
         }
         missing
@@ -87,18 +95,12 @@ impl Crowds {
     }
 
     /// The hits of a sighting that has no room, as hits of the event for the rest.
-    pub(super) fn fold(&self, sighting: &Sighting, config: &GroupConfig) -> Sighting {
-        let mut message = format!(
-            "This workload has {} events of this rule, the most that it may have: the hits of all further unlike lines count here. The \
-             first of these lines: {}",
-            self.most, sighting.message
-        );
-        message.truncate(message.floor_char_boundary(config.max_message.bytes()));
+    pub(super) fn fold(sighting: &Sighting, message: Arc<str>) -> Sighting {
         Sighting {
             fingerprint: sighting.place.other(),
             identity: Identity::Rest,
             template: Arc::from(OTHER),
-            message: Arc::from(message),
+            message,
             sampled: true,
             ..sighting.clone()
         }

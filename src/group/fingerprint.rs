@@ -74,6 +74,18 @@ impl Place {
     }
 }
 
+/// Hash of a tenant, for tables of what is in memory.
+pub(super) fn tenant_hash(tenant: &TenantId) -> u128 {
+    xxh3_128(tenant.as_str().as_bytes())
+}
+
+/// The fingerprint of the event that tells a tenant which of its events had no room in the store. The seed tells it from all others.
+pub(super) fn store_full(tenant: &TenantId, cluster: &str) -> Fingerprint {
+    let mut hash = xxh3_128_with_seed(&hash_parts(&[tenant.as_str(), cluster]), 2).to_be_bytes();
+    hash[0] = SCHEME;
+    Fingerprint(hash)
+}
+
 impl Identity {
     /// The group of a template that is in no other group: a line and a trace are never of the same one.
     #[must_use]

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::model::{Stream, TenantId};
 
-use super::open::{ClosedBy, OpenBook, OpenTrace, tenant_hash};
-use super::records::subject_of_text;
+use super::fingerprint::tenant_hash;
+use super::open::{ClosedBy, OpenBook, OpenTrace};
 use super::seen::who_of;
 use super::sight::Sightings;
+use super::subject::plain_text_of;
 use super::trace::{Limits, Step};
 
 impl OpenBook {
@@ -31,7 +32,7 @@ fn goes_on<'l>(trace: &OpenTrace, stream: &Stream, next: impl Iterator<Item = &'
     let mut fold = trace.fold.clone();
     let mut of_source = next.filter(|line| who_of(line, stream) == trace.key.who);
     // What may belong to it does so only if a line follows that does.
-    of_source.find_map(|line| match fold.step(&subject_of_text(line), limits) {
+    of_source.find_map(|line| match fold.step(&plain_text_of(line), limits) {
         Step::Continues => Some(true),
         Step::Ends => Some(false),
         Step::Loose => None,

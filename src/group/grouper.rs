@@ -10,8 +10,8 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Generation,
-    HealthyTime, Life, Moment, RuleName, Timestamp, TransitionReason, WindowKey, WindowState,
+    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Folded, Generation,
+    HealthyTime, Life, Moment, RuleName, TextWrite, Timestamp, TransitionReason, WindowKey, WindowState,
 };
 use crate::rules::{CountBy, Rule};
 
@@ -21,6 +21,7 @@ use super::config::GroupConfig;
 use super::crowd::{Crowds, MissingForBirths};
 use super::evidence::Captured;
 use super::exchange::{Missing, Touched};
+use super::folded::{Cause, FoldedNames};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
@@ -31,6 +32,10 @@ use super::window::{Verdict, Window, bucket_nanos, rebucket};
 // Beside what it tells of, and with access to what it changes.
 #[path = "absence/tell.rs"]
 mod absent;
+
+// The same.
+#[path = "overflow.rs"]
+mod overflow;
 
 pub use absent::Judged;
 
@@ -52,6 +57,7 @@ pub struct Grouper {
     heads: LruCache<Fingerprint, EventHead>,
     windows: LruCache<WindowKey, Window>,
     crowds: Crowds,
+    names: FoldedNames,
     templates: HitTemplates,
     /// Events in memory that hits of others can make fire.
     waiting: HashMap<EventRow, Fingerprint>,
@@ -107,6 +113,7 @@ impl Grouper {
             heads: LruCache::unbounded(),
             windows: LruCache::unbounded(),
             crowds: Crowds::new(config.max_events_per_workload),
+            names: FoldedNames::new(),
             templates: HitTemplates::new(config.max_template_groups),
             waiting: HashMap::new(),
             due: BTreeSet::new(),
@@ -169,11 +176,21 @@ impl Grouper {
     /// [`Grouper::hydrate`].
     #[must_use]
     pub fn missing_for_births(&self, sightings: &Sightings) -> MissingForBirths {
-        self.crowds.missing(sightings, |fingerprint| self.heads.contains(fingerprint))
+        self.crowds.missing(sightings, &self.names, |fingerprint| self.heads.contains(fingerprint))
     }
 
-    /// Takes what the store found: how many events there are at each place, in the order asked for, and the events for the rest.
-    pub fn hydrate_for_births(&mut self, missing: &MissingForBirths, live: &[u64], others: Vec<EventHead>) {
+    /// Takes what the store found: how many events there are at each place, in the order asked for, the events for the rest, and what these
+    /// name.
+    pub fn hydrate_for_births(
+        &mut self,
+        missing: &MissingForBirths,
+        live: &[u64],
+        others: Vec<EventHead>,
+        named: Vec<(Fingerprint, Folded)>,
+    ) {
+        for (event, folded) in named {
+            self.names.learn(event, Cause::Crowd, folded);
+        }
         for (place, live) in missing.places.iter().zip(live) {
             self.crowds.learn(*place, *live);
         }
@@ -190,7 +207,7 @@ impl Grouper {
     }
 
     /// Empties the memory, because the store changed events and windows on its own (rules were renamed or removed). To be called between
-    /// commits; the caller then restores what is unpublished.
+    /// commits; the caller then restores what is unpublished. What events name stays: nobody else changes it.
     pub fn forget(&mut self) {
         self.heads.clear();
         self.windows.clear();
@@ -219,8 +236,11 @@ impl Grouper {
                 sighting
             } else {
                 self.counts.folded += sighting.count;
-                folded = self.crowds.fold(sighting, &self.config);
-                is_known = self.heads.contains(&folded.fingerprint);
+                let other = sighting.place.other();
+                self.names.add(other, Cause::Crowd, &sighting.template, sighting.count);
+                is_known = self.heads.contains(&other);
+                let message = if is_known { Arc::default() } else { self.names.text(&other, &self.config) };
+                folded = Crowds::fold(sighting, message);
                 &folded
             };
             let (workload, grace) = (sighting.stream.workload(), self.lifecycle.0.rollout_grace.0);
@@ -297,6 +317,7 @@ impl Grouper {
         }
         // Each of them has an event, so it takes no more than the heads do.
         self.crowds.shrink_to(self.config.max_events_in_memory.max(1));
+        self.names.shrink();
         changes
     }
 
@@ -448,6 +469,9 @@ impl Grouper {
             let Some(head) = self.heads.peek_mut(&fingerprint) else { continue };
             let touch = touched.index.remove(&fingerprint).unwrap_or_default();
             self.due.remove(&(head.published_at.plus(interval), fingerprint));
+            if let Some((message, folded)) = self.names.take(&fingerprint, touch.feed.is_some(), &self.config) {
+                changes.texts.push(TextWrite { row: head.row, message, folded });
+            }
             let stepped = touch.feed.is_some_and(|feed| feed.kind == FeedKind::Transition);
             match touch.feed {
                 Some(feed) => {

@@ -22,6 +22,8 @@ struct Shelf {
     origins: HashMap<EventRow, EventOrigin>,
     windows: HashMap<WindowKey, WindowState>,
     feed: Vec<(EventRow, FeedKind, EventState, u64)>,
+    /// Texts of events that stand for others.
+    folded: HashMap<EventRow, (Arc<str>, Folded)>,
 }
 
 impl Shelf {
@@ -45,6 +47,10 @@ impl Shelf {
             assert!(window.buckets.is_sorted() && window.buckets.len() <= crate::group::MAX_BUCKETS);
             self.windows.insert(window.key, window.clone());
         }
+        for text in &changes.texts {
+            assert!(written.contains(&text.row), "a text comes with its event");
+            self.folded.insert(text.row, (Arc::clone(&text.message), text.folded.clone()));
+        }
         for feed in &changes.feed {
             let head = &self.events[&feed.row];
             assert_eq!((head.published_count, head.published_at), (head.count, feed.at), "the feed tells what is stored");
@@ -64,7 +70,8 @@ impl Shelf {
         let births = grouper.missing_for_births(sightings);
         let live = |origin: &EventOrigin| self.origins.values().filter(|known| *known == origin).count() as u64;
         let live: Vec<u64> = births.origins.iter().map(live).collect();
-        grouper.hydrate_for_births(&births, &live, births.others.iter().filter_map(by_print).collect());
+        let named = births.named.iter().filter_map(|print| Some((*print, self.folded.get(&by_print(print)?.row)?.1.clone())));
+        grouper.hydrate_for_births(&births, &live, births.others.iter().filter_map(by_print).collect(), named.collect());
     }
 
     /// One commit of several batches.
@@ -302,11 +309,8 @@ fn a_workload_with_as_many_events_as_it_may_have_counts_further_lines_in_one_eve
     let changes = world.push(&[("api", "two", 1), ("api", "three password=a", 1), ("api", "one", 1), ("api", "four", 1)], 1);
     let [EventWrite::Open(_), EventWrite::Open(rest), EventWrite::Hit(_)] = &changes.events[..] else { panic!("{changes:?}") };
     assert_eq!((&*rest.template, rest.head.sampled, rest.head.count, rest.head.state), ("<other>", true, 2, Firing));
-    assert!(
-        rest.message.contains("has 2 events of this rule") && rest.message.ends_with(": three password=<redacted>"),
-        "{}",
-        rest.message
-    );
+    let message = &*world.shelf.folded[&rest.row].0;
+    assert!(message.contains("has 2 events of this rule") && message.ends_with(":\n1 x three password=<redacted>\n1 x four"), "{message}");
     assert_eq!(world.grouper.take_counts(), GroupCounts { folded: 2, ..GroupCounts::default() });
 
     // Another process goes on with what the store has.
@@ -315,6 +319,13 @@ fn a_workload_with_as_many_events_as_it_may_have_counts_further_lines_in_one_eve
     assert_eq!(changes.events.iter().filter(|write| matches!(write, EventWrite::Open(_))).count(), 2, "web has room for one");
     let counts: Vec<u64> = world.shelf.states().iter().map(|(_, _, count)| *count).collect();
     assert_eq!(counts, [2, 1, 2, 3, 1, 1], "api: one, two and the rest; web: one, two and the rest");
+    let message = &*world.shelf.folded[&EventRow(4)].0;
+    assert!(message.ends_with(":\n1 x three password=<redacted>\n1 x four\n1 x five"), "{message}");
+    // Which lines are many is told as often as their count.
+    world.push(&[("api", "five", 3), ("api", "five", 3)], 3);
+    assert!(world.shelf.folded[&EventRow(4)].0.ends_with("1 x five"));
+    world.tick(12);
+    assert!(world.shelf.folded[&EventRow(4)].0.ends_with("3 x five"), "{}", world.shelf.folded[&EventRow(4)].0);
 }
 
 #[test]

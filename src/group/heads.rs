@@ -7,8 +7,9 @@
 use crate::model::{Block, StreamId, TenantId};
 
 use super::evidence::without_last_word;
-use super::records::{MAX_HEAD, Record, subject, subject_of_text};
+use super::records::{MAX_HEAD, Record, subject};
 use super::seen::{Seen, Way, who_of};
+use super::subject::plain_text_of;
 use super::tails::Tails;
 use super::trace::{Fold, Limits, Step, TraceConfig, has_log_header};
 
@@ -43,7 +44,7 @@ pub struct Parts {
 /// Says where lines of one source, in their order, must not be parted.
 #[must_use]
 pub fn parts_of(lines: &[&[u8]], config: &TraceConfig) -> Parts {
-    let lines: Vec<_> = lines.iter().map(|line| subject_of_text(line)).collect();
+    let lines: Vec<_> = lines.iter().map(|line| plain_text_of(line)).collect();
     let Begun { trace, head, over, .. } = begun(&lines, config.limits());
     let open = trace.and_then(|(_, lines)| lines.first().copied()).into_iter().chain(head.first().copied()).min();
     Parts { over, open }
@@ -56,7 +57,7 @@ impl Earlier<'_> {
         let lines = self.lines(block.streams()[source.stream as usize].id());
         let stream = &block.streams()[source.stream as usize];
         let of_source = lines.iter().filter(|line| who_of(line, stream) == source.who);
-        let lines: Vec<_> = of_source.map(|line| subject_of_text(self.known_of(line))).collect();
+        let lines: Vec<_> = of_source.map(|line| plain_text_of(self.known_of(line))).collect();
         let Begun { trace, mut loose, head, .. } = begun(&lines, limits);
         let first = subject(block, from);
         if let Some((fold, mut of_trace)) = trace

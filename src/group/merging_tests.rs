@@ -99,7 +99,7 @@ impl World {
             let missing = self.grouper.missing(&sightings);
             self.shelf.look_up(&mut self.grouper, &missing);
             let births = self.grouper.missing_for_births(&sightings);
-            self.grouper.hydrate_for_births(&births, &vec![0; births.places.len()], Vec::new());
+            self.grouper.hydrate_for_births(&births, &vec![0; births.places.len()], Vec::new(), Vec::new());
             self.grouper.absorb(&sightings, moment);
         }
         self.shelf.apply(self.grouper.finish(now));

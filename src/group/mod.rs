@@ -34,6 +34,7 @@ mod crowd;
 mod evidence;
 mod exchange;
 mod fingerprint;
+mod folded;
 mod foreseen;
 mod grouper;
 mod heads;

@@ -12,12 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{Block, Evidence, Generation, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
 use crate::rules::RuleSet;
 
-use super::fingerprint::{Counting, Identity, Place};
+use super::fingerprint::{Counting, Identity, Place, tenant_hash};
 use super::mask::MAX_TEMPLATE;
 use super::names::StateNames;
 use super::open_rows::{Known, restored, saved};
@@ -161,11 +160,6 @@ pub struct OpenBook {
 pub struct Due {
     tenant: TenantId,
     traces: Vec<(Arc<OpenTrace>, ClosedBy)>,
-}
-
-/// Hash of a tenant.
-pub(super) fn tenant_hash(tenant: &TenantId) -> u128 {
-    xxh3_128(tenant.as_str().as_bytes())
 }
 
 impl OpenTraces {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{KnownPod, Labels, Provenance, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp};
 use crate::rules::RuleSet;
 
-use super::fingerprint::{Counting, Place};
+use super::fingerprint::{Counting, Place, tenant_hash};
 use super::names::StateNames;
-use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, tenant_hash};
+use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace};
 use super::shown::redacted;
 use super::trace::Fold;
 

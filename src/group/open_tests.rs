@@ -350,6 +350,17 @@ fn over_the_bound_a_trace_counts_at_once_and_those_that_wait_go_on() {
 }
 
 #[test]
+fn of_one_push_no_more_traces_wait_than_may_and_all_count() {
+    let mut life = Life::new(GroupConfig { trace: TraceConfig { max_open: 1, ..TraceConfig::default() }, ..GroupConfig::default() });
+    let lines = [(0, "java.lang.IllegalStateException: a"), (0, "\tat com.shop.A.a(A.java:1)")];
+    let other = lines.map(|(_, line)| (1, line));
+    let both: Vec<(u32, &str)> = lines.into_iter().chain(other).collect();
+    let sightings = life.scan(&both, |line| line.starts_with("java")).expect("two hits");
+    assert_eq!((sightings.pieces.len(), sightings.list.len()), (1, 1), "the second one counts with its push");
+    assert_eq!(sightings.list[0].identity, Identity::Trace);
+}
+
+#[test]
 fn a_push_that_lost_the_race_for_a_trace_loses_no_hit() {
     let mut one = life();
     one.push(&[(0, "java.lang.IllegalStateException: x"), (0, "\tat com.shop.Cart.add(Cart.java:1)")], |line| line.starts_with("java"));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::model::{Fingerprint, Hit, Stream};
 
 use super::evidence::behind_key;
-use super::fingerprint::{Identity, Place};
-use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece, tenant_hash};
+use super::fingerprint::{Identity, Place, tenant_hash};
+use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece};
 use super::records::{MAX_LINES, Record};
 use super::redact::redact;
 use super::sight::Batch;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::model::{Block, Hit, RuleId, Stream, message};
+use crate::model::{Block, Hit, RuleId, Stream};
 use crate::rules::RuleSet;
 
 use super::fingerprint::Identity;
@@ -19,7 +19,7 @@ use super::open::{OpenTrace, OpenTraces};
 use super::redact::redact;
 use super::seen::{MAX_ASIDE, Seen, Source, Way};
 use super::sight::Map;
-use super::subject::without_colours;
+use super::subject::plain_text_of;
 use super::trace::{Fold, Limits, Look, MAX_LOOSE, Step, has_log_header, look, names_exception};
 
 /// Lines that a logger may write before a trace.
@@ -152,7 +152,9 @@ impl Records {
         let released = &mut self.list[record];
         released.is_held = false;
         if !released.is_trace() {
-            self.of_hit.retain(|_, of| *of != record as u32);
+            for hit in &released.hits {
+                self.of_hit.remove(hit);
+            }
         }
     }
 
@@ -357,21 +359,13 @@ pub(super) fn chosen(met: impl Iterator<Item = RuleId>, rules: &RuleSet) -> Vec<
 
 /// The text of a line: the decoded message, or the line as it is, without colours.
 pub(super) fn subject(block: &Block, line: u32) -> Cow<'_, [u8]> {
-    subject_of_text(block.text(&block.lines()[line as usize]))
-}
-
-pub(super) fn subject_of_text(text: &[u8]) -> Cow<'_, [u8]> {
-    match message::decode(text) {
-        Some(Cow::Owned(message)) => Cow::Owned(without_colours(&message).into_owned()),
-        Some(Cow::Borrowed(message)) => without_colours(message),
-        None => without_colours(text),
-    }
+    plain_text_of(block.text(&block.lines()[line as usize]))
 }
 
 /// What a line looks like to who looks for traces, and whether it begins as a log line does.
 #[must_use]
 pub fn look_at(text: &[u8]) -> (Look, bool) {
-    let text = subject_of_text(text);
+    let text = plain_text_of(text);
     (look(&text), has_log_header(&text))
 }
 

@@ -17,10 +17,10 @@ use super::absence::Beat;
 use super::config::GroupConfig;
 use super::confirmed::Identities;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
-use super::fingerprint::{Counting, Identity, Place, regrouped};
+use super::fingerprint::{Counting, Identity, Place, regrouped, tenant_hash};
 use super::heads::Earlier;
 use super::names::StateNames;
-use super::open::{OpenTraces, Piece, tenant_hash};
+use super::open::{OpenTraces, Piece};
 use super::records::{Record, Records, Waiting};
 use super::storm::{Choice, StormGuard, StormKey, StormSlot};
 use super::subject::{identity_of, message_of, subject_of};
@@ -336,15 +336,19 @@ impl Batch<'_> {
         }
     }
 
-    /// Lets the open traces among the records wait, but for those of a storm.
+    /// Lets the open traces among the records wait, but for those of a storm, and for those that there is no room for: each takes memory, and
+    /// one push may end with the traces of as many pods as it has lines.
     fn hold(&mut self, records: &mut Records, hits: &[Hit]) {
+        let mut room = self.context.config.trace.max_open.max(1);
         for number in 0..records.list.len() {
             let record = &records.list[number];
             let first = record.hits_so_far().first().map(|hit| &hits[*hit as usize]);
-            if !record.is_held || record.resumed.is_none() && first.is_some_and(|hit| !self.is_calm(hit)) {
+            let is_new = record.resumed.is_none();
+            if !record.is_held || is_new && (room == 0 || first.is_some_and(|hit| !self.is_calm(hit))) {
                 records.release(number);
                 continue;
             }
+            room -= usize::from(is_new);
             let piece = self.piece(record, hits);
             self.out.pieces.extend(piece);
         }

@@ -24,6 +24,15 @@ pub fn subject_of<'t>(text: &'t [u8], config: &GroupConfig) -> Cow<'t, [u8]> {
     subject
 }
 
+/// What a program said: the decoded message, or the line as it is, without colours.
+pub(super) fn plain_text_of(text: &[u8]) -> Cow<'_, [u8]> {
+    match message::decode(text) {
+        Some(Cow::Owned(message)) => Cow::Owned(without_colours(&message).into_owned()),
+        Some(Cow::Borrowed(message)) => without_colours(message),
+        None => without_colours(text),
+    }
+}
+
 /// Writes what tells the event of a subject from others into `out`: of a stack trace its types and frames, of all else the template. Says which.
 pub fn identity_of(subject: &[u8], config: &GroupConfig, out: &mut String) -> Identity {
     let Some(trace) = trace::identity(&without_colours(subject), config.trace.limits(), MAX_TEMPLATE) else {

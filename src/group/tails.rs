@@ -8,12 +8,12 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{Block, Line, StreamId, TenantId, Timestamp};
 
 use super::config::TailConfig;
 use super::evidence::RawCapture;
+use super::fingerprint::tenant_hash;
 
 /// Locks that ingest threads spread over.
 const SHARDS: usize = 16;
@@ -142,6 +142,10 @@ impl Tails {
             }
         }
         let Some(tail) = tails.get_mut(&key) else { return };
+        let lines: Vec<&Line> = lines.collect();
+        if tail.holds(block, &lines, self.max_line) {
+            return;
+        }
         *bytes -= tail.memory();
         if !tail.waiting.is_empty() {
             tail.hand_on(block, stream, amended);
@@ -196,6 +200,18 @@ impl Tail {
         }
     }
 
+    /// These lines were pushed before: a sender that did not hear the answer sends the same request again. They have the same times and texts,
+    /// as far back as the tail still has them. Of a body without times each line has that of its receipt, so it never looks repeated.
+    fn holds(&self, block: &Block, lines: &[&Line], max_line: usize) -> bool {
+        let Some((last, before)) = lines.split_last() else { return false };
+        let is_same = |known: &Place, line: &Line| {
+            let text = block.text(line);
+            known.at == line.at && self.text[known.start as usize..known.end as usize] == text[..text.len().min(max_line)]
+        };
+        let mut ends = (0..self.lines.len()).rev().filter(|end| is_same(&self.lines[*end], last));
+        ends.any(|end| self.lines[..end].iter().rev().zip(before.iter().rev()).all(|(known, line)| is_same(known, line)))
+    }
+
     fn push(&mut self, text: &[u8], at: Timestamp) {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(text);
@@ -224,10 +240,6 @@ impl Tail {
         let waiting: usize = self.waiting.iter().map(RawCapture::memory).sum();
         waiting + OVERHEAD + self.text.capacity() + self.lines.capacity() * size_of::<Place>()
     }
-}
-
-fn tenant_hash(tenant: &TenantId) -> u128 {
-    xxh3_128(tenant.as_str().as_bytes())
 }
 
 /// Gives the last lines of each stream of a block that has any, at most so many, in their order.

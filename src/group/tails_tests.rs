@@ -49,6 +49,27 @@ fn going_backwards_begins_with_the_last_line_and_tells_its_time() {
 }
 
 #[test]
+fn lines_that_are_pushed_again_stand_there_once() {
+    let tails = Tails::new(&config());
+    let push_at = |lines: &[(&str, i64)]| {
+        let lines: Vec<_> = lines.iter().map(|(text, second)| ("a", *text, at(*second))).collect();
+        tails.update(&tenant(), &block(&lines, RuleId(0)).0, Vec::new());
+        tail(&tails, "a")
+    };
+    let first = [("1", 0), ("a long line", 1), ("3", 2)];
+    for _ in 0..3 {
+        assert_eq!(push_at(&first), ["1", "a long l", "3"]);
+    }
+    assert_eq!(push_at(&[("4", 3)]), ["1", "a long l", "3", "4"]);
+    assert_eq!(push_at(&first), ["1", "a long l", "3", "4"], "also when others came in between");
+    assert_eq!(push_at(&[("5", 4)]), ["a long l", "3", "4", "5"]);
+    assert_eq!(push_at(&first), ["a long l", "3", "4", "5"], "as far back as the tail goes");
+    assert_eq!(push_at(&[("5", 5)]), ["3", "4", "5", "5"], "the same text later");
+    assert_eq!(push_at(&[("x", 4), ("5", 5)]), ["5", "5", "x", "5"], "another line before it");
+    assert_eq!(push_at(&[("5", 5), ("6", 5)]), ["x", "5", "5", "6"], "and one behind it");
+}
+
+#[test]
 fn lines_of_interleaved_streams_are_told_apart() {
     let tails = Tails::new(&config());
     let mut lines = Vec::new();

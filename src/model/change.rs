@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    ErrorEvent, EventRow, EventState, EvidenceWrite, Fingerprint, Life, Priority, RuleName, TemplateGroup, Timestamp, TransitionReason,
-    WatchWrite,
+    ErrorEvent, EventOrigin, EventRow, EventState, EvidenceWrite, Fingerprint, Life, Priority, RuleName, TemplateGroup, Timestamp,
+    TransitionReason, WatchWrite,
 };
 
 /// Names one sliding window: a hash of the rule name and of the values that the rule counts by.
@@ -102,6 +104,37 @@ pub struct TemplateBirth {
     pub key: Box<[u8]>,
 }
 
+/// What an event that stands for others names of them. Bounded by who writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Folded {
+    /// Those that came first, each with how often it came.
+    pub first: Vec<(Box<str>, u64)>,
+    /// How often all others came.
+    pub more: u64,
+}
+
+/// A new text of an event that stands for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextWrite {
+    /// The event.
+    pub row: EventRow,
+    /// What it shows from now on as its message.
+    pub message: Arc<str>,
+    /// What that is made of.
+    pub folded: Folded,
+}
+
+/// An event is no longer stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// What made its hits the same event.
+    pub fingerprint: Fingerprint,
+    /// Of which rule at which workload it was.
+    pub origin: EventOrigin,
+    /// Why.
+    pub reason: TransitionReason,
+}
+
 /// Traces that may go on with the next push, as rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceRows {
@@ -130,13 +163,15 @@ pub struct Changes {
     pub evidence: Vec<EvidenceWrite>,
     /// What is waited for and changed.
     pub watches: Vec<WatchWrite>,
+    /// New texts of events that stand for others, to be applied after the events.
+    pub texts: Vec<TextWrite>,
 }
 
 impl Changes {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { events, feed, windows, births, templates, merged, evidence, watches } = self;
+        let Self { events, feed, windows, births, templates, merged, evidence, watches, texts } = self;
         events.is_empty()
             && feed.is_empty()
             && windows.is_empty()
@@ -145,6 +180,7 @@ impl Changes {
             && merged.is_empty()
             && evidence.is_empty()
             && watches.is_empty()
+            && texts.is_empty()
     }
 }
 

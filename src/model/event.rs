@@ -57,6 +57,10 @@ pub enum TransitionReason {
     SourceLagging,
     /// The same, and lines of its source were refused or lost.
     SourceDropping,
+    /// It is no longer stored, because there were more events than may be.
+    StoreFull,
+    /// It is no longer stored, because it was not hit for as long as events are kept.
+    Expired,
 }
 
 /// One fault of one workload, however often it was logged.
@@ -170,7 +174,7 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::FirstHit,
         Self::ThresholdReached,
         Self::Reappeared,
@@ -184,6 +188,8 @@ impl TransitionReason {
         Self::SourceDown,
         Self::SourceLagging,
         Self::SourceDropping,
+        Self::StoreFull,
+        Self::Expired,
     ];
 
     /// The name in the API.
@@ -203,6 +209,8 @@ impl TransitionReason {
             Self::SourceDown => "source_down",
             Self::SourceLagging => "source_lagging",
             Self::SourceDropping => "source_dropping",
+            Self::StoreFull => "store_full",
+            Self::Expired => "expired",
         }
     }
 

@@ -30,7 +30,9 @@ mod workload;
 
 pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
 pub use block::{Appender, Block, Hit, Line};
-pub use change::{Changes, EventHead, EventWrite, FeedKind, FeedWrite, TemplateBirth, TraceRows, WindowKey, WindowState};
+pub use change::{
+    Changes, EventHead, EventWrite, FeedKind, FeedWrite, Folded, Removal, TemplateBirth, TextWrite, TraceRows, WindowKey, WindowState,
+};
 pub use cursor::{Cursor, CursorTooLarge, MAX_CURSOR_KEY, MAX_CURSOR_VALUE};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};

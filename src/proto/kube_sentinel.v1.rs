@@ -396,6 +396,11 @@ pub enum Reason {
     SourceLagging = 12,
     /// The same, because lines of its source were refused or lost since the line was last seen.
     SourceDropping = 13,
+    /// The server removed it, because it had more events than it keeps. Told once of every event that is removed, also of one that was resolved
+    /// before; one below its threshold stays in STATE_PENDING. If the fault comes back, it is a new event with the same fingerprint.
+    StoreFull = 14,
+    /// The server removed it, because it was not hit for as long as events are kept. Told in the same way.
+    Expired = 15,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -418,6 +423,8 @@ impl Reason {
             Self::SourceDown => "REASON_SOURCE_DOWN",
             Self::SourceLagging => "REASON_SOURCE_LAGGING",
             Self::SourceDropping => "REASON_SOURCE_DROPPING",
+            Self::StoreFull => "REASON_STORE_FULL",
+            Self::Expired => "REASON_EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -437,6 +444,8 @@ impl Reason {
             "REASON_SOURCE_DOWN" => Some(Self::SourceDown),
             "REASON_SOURCE_LAGGING" => Some(Self::SourceLagging),
             "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
+            "REASON_STORE_FULL" => Some(Self::StoreFull),
+            "REASON_EXPIRED" => Some(Self::Expired),
             _ => None,
         }
     }

@@ -178,6 +178,8 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::SourceDown => v1::Reason::SourceDown,
         TransitionReason::SourceLagging => v1::Reason::SourceLagging,
         TransitionReason::SourceDropping => v1::Reason::SourceDropping,
+        TransitionReason::StoreFull => v1::Reason::StoreFull,
+        TransitionReason::Expired => v1::Reason::Expired,
     }
 }
 
@@ -306,6 +308,8 @@ mod tests {
             (v1::Kind::Transition, EventState::Pending, TransitionReason::SourceDown, "error.pending"),
             (v1::Kind::Transition, EventState::Firing, TransitionReason::Absent, "error.detected"),
             (v1::Kind::Transition, EventState::Resolved, TransitionReason::SeenAgain, "error.resolved"),
+            (v1::Kind::Transition, EventState::Resolved, TransitionReason::StoreFull, "error.resolved"),
+            (v1::Kind::Transition, EventState::Pending, TransitionReason::Expired, "error.pending"),
             (v1::Kind::Count, EventState::Firing, TransitionReason::Reappeared, "error.counted"),
         ];
         for (kind, of, why, expected) in cases {

@@ -240,7 +240,7 @@ impl Filter {
         self.include_incidents
             && self.min_priority.is_none_or(|least| incident.severity <= least)
             && lets(&self.tenants, incident.service.tenant.as_str())
-            && lets(&self.namespaces, &incident.service.namespace)
+            && self.lets_namespace(&incident.service.namespace)
     }
 
     fn passes(&self, entry: &FeedEntry) -> bool {
@@ -249,7 +249,12 @@ impl Filter {
             && self.min_priority.is_none_or(|least| event.head.priority <= least)
             && lets(&self.tenants, event.tenant.as_str())
             && lets(&self.rules, event.rule.as_str())
-            && lets(&self.namespaces, &event.workload.namespace)
+            && self.lets_namespace(&event.workload.namespace)
+    }
+
+    /// By the name that the subscriber sees: a filter must not tell what is hidden.
+    fn lets_namespace(&self, name: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(&*self.egress.hide(name))
     }
 }
 

@@ -13,8 +13,8 @@ use super::place::Lock;
 use super::retention::Schedule;
 use super::row::{labels_to_json, nanos, to_i64};
 use super::{
-    Metrics, RuleUpdate, Store, StoreConfig, StoreError, cursors, evidence, feed, incidents, open_traces, requests, rules, templates,
-    watches, windows,
+    Metrics, RuleUpdate, Store, StoreConfig, StoreError, cursors, evidence, feed, folded, incidents, open_traces, requests, rules,
+    templates, watches, windows,
 };
 
 /// Pages of the log from which [`Writer::checkpoint`] moves them into the database: 4 MiB. A hot page is moved once for many commits, and the
@@ -52,6 +52,7 @@ pub struct Writer {
     pub(super) retention: Schedule,
     /// Events that have a head.
     pub(super) events: u64,
+    /// The last entry of the feed.
     last: Seq,
     /// Dropped last: the next writer may come only when the connection is closed.
     _lock: Lock,
@@ -145,15 +146,12 @@ impl Writer {
         })?;
         self.events += written.opened;
         self.retention.opened += written.opened;
-        if written.last > self.last {
-            self.last = written.last;
-            self.store.0.committed.send_replace(written.last);
-        }
+        self.fed(written.last);
         self.metrics.events(self.events);
         if let Some(open) = written.open_incidents {
             self.metrics.open_incidents(open);
         }
-        self.metrics.committed(written.rows, started.elapsed(), self.last);
+        self.metrics.committed(written.rows, started.elapsed());
         Ok(self.last)
     }
 
@@ -170,6 +168,15 @@ impl Writer {
             }
             Ok(())
         })
+    }
+
+    /// The feed has gone on to here: wakes those who read it.
+    pub(super) fn fed(&mut self, last: Seq) {
+        if last > self.last {
+            self.last = last;
+            self.store.0.committed.send_replace(last);
+            self.metrics.last_seq(last);
+        }
     }
 
     /// Runs SQL and counts what fails.
@@ -205,6 +212,7 @@ struct Written {
 fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Written> {
     let changes = &commit.changes;
     let opened = write_events(connection, &changes.events, now)?;
+    folded::put(connection, &changes.texts)?;
     evidence::put(connection, &changes.evidence)?;
     let of_incidents = incidents::put(connection, &commit.incidents)?;
     feed::put(connection, &changes.feed)?;
@@ -213,8 +221,8 @@ fn write(connection: &Connection, commit: &Commit, now: Timestamp) -> Result<Wri
     watches::put(connection, &changes.watches)?;
     requests::put(connection, &commit.requests)?;
     let learned = templates::put(connection, &changes.births, &changes.templates, &changes.merged)?;
-    let events = changes.events.len() + changes.feed.len() + changes.windows.len() + changes.evidence.len() + changes.watches.len();
-    let mut rows = learned + events + commit.requests.len() + of_incidents;
+    let events = changes.events.len() + changes.texts.len() + changes.feed.len() + changes.evidence.len();
+    let mut rows = learned + events + changes.windows.len() + changes.watches.len() + commit.requests.len() + of_incidents;
     if let Some(update) = &commit.rules {
         rows += rules::apply(connection, update, now)?;
     }

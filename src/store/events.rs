@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, ToSql, named_params};
 
-use crate::model::{ErrorEvent, EventId, EventState, Fingerprint, IncidentId, Priority, RuleName, Seq, TenantId, Timestamp};
+use crate::model::{Egress, ErrorEvent, EventId, EventState, Fingerprint, IncidentId, Priority, RuleName, Seq, TenantId, Timestamp};
 
 use super::feed::{last_seq, oldest_seq};
 use super::incidents::count_open;
@@ -41,6 +41,8 @@ pub struct EventFilter {
     pub search: Option<String>,
     /// Fired in this incident.
     pub incident: Option<IncidentId>,
+    /// What is hidden from who asks: namespace, pod and search look at what is left.
+    pub egress: Egress,
 }
 
 /// A part of a list.
@@ -209,13 +211,16 @@ fn matching(
 ) -> Result<Vec<i64>> {
     // SQLite's LIKE knows upper and lower case of ASCII only.
     let needle = filter.search.as_ref().map(|search| search.to_lowercase());
+    // What is hidden from who asks is hidden before anything is compared with it: who may search must not find out what it is.
+    let is_hidden = filter.egress != Egress::default();
+    let by_name = |name: &Option<String>| name.clone().filter(|_| !is_hidden);
     let before = before.map_or_else(|| LAST.to_vec(), |before| before.0.to_be_bytes().to_vec());
     let mut list = connection.prepare_cached(&format!("{COLUMNS} {from} {CONDITIONS} {order}"))?;
     let mut rows = list.query(named_params! {
         ":before": before,
         ":tenant": filter.tenant.as_ref().map(TenantId::as_str),
-        ":namespace": filter.namespace,
-        ":pod": filter.pod,
+        ":namespace": by_name(&filter.namespace),
+        ":pod": by_name(&filter.pod),
         ":priority": filter.priority.map(Priority::weight),
         ":rule": filter.rule.as_ref().map(RuleName::as_str),
         ":since": filter.since.map(Timestamp::nanos),
@@ -227,19 +232,16 @@ fn matching(
     while found.len() < enough
         && let Some(row) = rows.next()?
     {
-        let mut meets = needle.is_none();
-        for at in 1..=3 {
-            meets = meets || needle.as_ref().is_some_and(|needle| row.get_ref(at).is_ok_and(|text| holds(text, needle)));
-        }
-        if meets {
+        let seen = |at| row.get_ref(at).ok().and_then(|text: ValueRef<'_>| text.as_str().ok()).map(|text| filter.egress.hide(text));
+        let holds = |at, needle: &str| seen(at).is_some_and(|text| text.to_lowercase().contains(needle));
+        let is_of = !is_hidden
+            || filter.pod.as_ref().is_none_or(|part| seen(2).is_some_and(|pod| pod.contains(part.as_str())))
+                && filter.namespace.as_ref().is_none_or(|name| seen(3).is_some_and(|namespace| *namespace == **name));
+        if is_of && needle.as_ref().is_none_or(|needle| (1..=3).any(|at| holds(at, needle))) {
             found.push(row.get(0)?);
         }
     }
     Ok(found)
-}
-
-fn holds(text: ValueRef<'_>, needle: &str) -> bool {
-    text.as_str().is_ok_and(|text| text.to_lowercase().contains(needle))
 }
 
 fn stats(connection: &Connection, hour_ago: Timestamp) -> Result<Stats> {

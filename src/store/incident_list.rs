@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Result, named_params};
 
-use crate::model::{Incident, IncidentId, IncidentState, Priority, TenantId};
+use crate::model::{Egress, Incident, IncidentId, IncidentState, Priority, TenantId};
 
 use super::feed::{IncidentEntry, of_incident};
 use super::incidents::{BY_ID, incident, incident_columns};
@@ -25,6 +25,8 @@ pub struct IncidentFilter {
     pub state: Option<IncidentState>,
     /// Exactly this severity.
     pub severity: Option<Priority>,
+    /// What is hidden from who asks: namespace and workload are compared with what is left.
+    pub egress: Egress,
 }
 
 /// A part of a list.
@@ -57,25 +59,44 @@ impl Store {
     /// # Errors
     /// When the disk fails or the file is damaged.
     pub fn list_incidents(&self, filter: &IncidentFilter, before: Option<IncidentId>, limit: usize) -> Result<IncidentPage, StoreError> {
-        let (tenant, namespace, workload) = (filter.tenant.as_ref().map(TenantId::as_str), &filter.namespace, &filter.workload);
+        // Who may filter must not find out what is hidden: names are then compared as they are shown, one by one.
+        let by_shown = filter.egress != Egress::default() && (filter.namespace.is_some() || filter.workload.is_some());
+        let by_name = |name: &Option<String>| name.clone().filter(|_| !by_shown);
+        let (tenant, namespace, workload) =
+            (filter.tenant.as_ref().map(TenantId::as_str), by_name(&filter.namespace), by_name(&filter.workload));
         let (state, severity) = (filter.state.map(IncidentState::code), filter.severity.map(Priority::weight));
-        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let one_more = limit.saturating_add(1);
+        let rows = if by_shown { i64::MAX } else { i64::try_from(one_more).unwrap_or(i64::MAX) };
+        let is_met = |name: &Option<String>, of: &str| name.as_ref().is_none_or(|name| *filter.egress.hide(of) == **name);
         self.read(|connection| {
             let mut list = connection.prepare_cached(LIST)?;
-            let found = list.query_map(
-                named_params! {":tenant": tenant, ":namespace": namespace, ":workload": workload, ":state": state, ":severity": severity,
-                ":before": before.map(|before| before.0.to_be_bytes()), ":limit": one_more},
-                |row| incident(row, 0),
-            )?;
-            let mut incidents = found.collect::<Result<Vec<_>>>()?;
+            let mut found = list
+                .query(named_params! {":tenant": tenant, ":namespace": namespace, ":workload": workload, ":state": state,
+                ":severity": severity, ":before": before.map(|before| before.0.to_be_bytes()), ":limit": rows})?;
+            let (mut incidents, mut met) = (Vec::new(), 0);
+            while let Some(row) = found.next()? {
+                let incident = incident(row, 0)?;
+                if by_shown
+                    && !(is_met(&filter.namespace, &incident.service.namespace) && is_met(&filter.workload, &incident.service.workload))
+                {
+                    continue;
+                }
+                met += 1;
+                if incidents.len() < one_more {
+                    incidents.push(incident);
+                } else if before.is_some() {
+                    break;
+                }
+            }
             let more = incidents.len() > limit;
             incidents.truncate(limit);
-            let total = before.is_none().then(|| {
-                connection.prepare_cached(COUNT)?.query_row(
+            let total = before.is_none().then(|| match by_shown {
+                true => Ok(met),
+                false => connection.prepare_cached(COUNT)?.query_row(
                     named_params! {":tenant": tenant, ":namespace": namespace, ":workload": workload, ":state": state,
                     ":severity": severity},
                     |row| unsigned(row, 0),
-                )
+                ),
             });
             Ok(IncidentPage { incidents, total: total.transpose()?, more })
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Recorder, Unit};
 
-use crate::model::Seq;
+use crate::model::{Removal, Seq, TransitionReason};
 
 use super::Failure;
 
@@ -18,12 +18,16 @@ struct Handles {
     commit_seconds: Histogram,
     rows_written: Counter,
     events: Gauge,
-    events_removed: Counter,
+    /// In the order of [`REMOVED`].
+    events_removed: [Counter; 2],
     open_incidents: Gauge,
     failures: Vec<Counter>,
     last_seq: Gauge,
     database_bytes: Gauge,
 }
+
+/// Why retention removes events.
+const REMOVED: [TransitionReason; 2] = [TransitionReason::StoreFull, TransitionReason::Expired];
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
@@ -43,12 +47,17 @@ impl Metrics {
         recorder.describe_histogram(seconds.into(), Some(Unit::Seconds), "Time from the start of a commit until it was synced.".into());
         let failures = "kube_sentinel_store_failures_total";
         recorder.describe_counter(failures.into(), None, "Failed operations of the store by reason.".into());
+        let removed = "kube_sentinel_store_errors_removed_total";
+        recorder.describe_counter(removed.into(), None, "Events that retention removed by reason: by number or by age.".into());
         Self(Arc::new(Handles {
             commits: counter("kube_sentinel_store_commits_total", "Commits that were synced."),
             commit_seconds: recorder.register_histogram(&Key::from_static_name(seconds), &METADATA),
             rows_written: counter("kube_sentinel_store_rows_written_total", "Rows that commits wrote."),
             events: gauge("kube_sentinel_store_errors", Unit::Count, "Events in the store, pending ones included."),
-            events_removed: counter("kube_sentinel_store_errors_removed_total", "Events that retention removed, by age or by number."),
+            events_removed: REMOVED.map(|reason| {
+                let label = Label::from_static_parts("reason", reason.as_str());
+                recorder.register_counter(&Key::from_parts(removed, vec![label]), &METADATA)
+            }),
             open_incidents: gauge("kube_sentinel_store_incidents_open", Unit::Count, "Incidents that are open."),
             failures: Failure::ALL
                 .iter()
@@ -62,11 +71,10 @@ impl Metrics {
         }))
     }
 
-    pub(super) fn committed(&self, rows: u64, elapsed: Duration, last: Seq) {
+    pub(super) fn committed(&self, rows: u64, elapsed: Duration) {
         self.0.commits.increment(1);
         self.0.rows_written.increment(rows);
         self.0.commit_seconds.record(elapsed.as_secs_f64());
-        self.0.last_seq.set(last.0 as f64);
     }
 
     pub(super) fn events(&self, events: u64) {
@@ -77,8 +85,10 @@ impl Metrics {
         self.0.open_incidents.set(open as f64);
     }
 
-    pub(super) fn removed(&self, events: u64) {
-        self.0.events_removed.increment(events);
+    pub(super) fn removed(&self, events: &[Removal]) {
+        for (reason, counter) in REMOVED.iter().zip(&self.0.events_removed) {
+            counter.increment(events.iter().filter(|event| event.reason == *reason).count() as u64);
+        }
     }
 
     pub(super) fn last_seq(&self, last: Seq) {

@@ -61,6 +61,7 @@ mod error;
 mod events;
 mod evidence;
 mod feed;
+mod folded;
 mod incident_list;
 mod incidents;
 mod lookup;

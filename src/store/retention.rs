@@ -9,17 +9,22 @@
 //! | entries of the feed | `max_feed_entries`, the oldest go | `max_feed_age` |
 //! | texts of removed events | | when the feed no longer names them |
 //!
+//! Every event that the feed has told of is told once more when it goes: resolved, or pending where it was never more, with the reason
+//! `store_full` or `expired`. So who follows the feed knows what is stored.
+//!
 //! "Hit" is the clock time of the last commit with a hit, not event time: logs of last month that are read today make events that stay.
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Result, TransactionBehavior, params};
+use rusqlite::{Connection, Result, Row, TransactionBehavior, params};
 
-use crate::model::{Fingerprint, Timestamp};
+use crate::model::{
+    EventOrigin, EventRow, EventState, FeedKind, FeedWrite, Fingerprint, HealthyTime, Removal, Seq, TenantId, Timestamp, TransitionReason,
+};
 
-use super::feed::oldest_seq;
+use super::feed::{self, last_seq, oldest_seq};
 use super::place::beside;
-use super::row::to_i64;
+use super::row::{rule_name, to_i64, wrong};
 use super::{StoreConfig, StoreError, Writer};
 
 /// Events, windows or texts removed in one step: some 5 ms that a commit may have to wait (12 us each, and a look at all heads).
@@ -41,7 +46,7 @@ const WINDOW_AGE: Duration = Duration::from_secs(25 * 3_600);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
     /// Events that are no longer stored: the grouper must forget them before the next hit.
-    pub fingerprints: Vec<Fingerprint>,
+    pub events: Vec<Removal>,
     /// There is more to do now: call again, at the latest after the next commit.
     pub more: bool,
 }
@@ -94,13 +99,13 @@ impl Writer {
             self.retention.swept = Some(now);
             self.measure();
         }
-        let removed = step.fingerprints.len() as u64;
-        self.events = self.events.saturating_sub(removed);
+        self.events = self.events.saturating_sub(step.events.len() as u64);
+        self.fed(step.last);
         self.retention.down_to = self.retention.down_to.filter(|left| self.events > *left);
         self.metrics.events(self.events);
-        self.metrics.removed(removed);
+        self.metrics.removed(&step.events);
         let more = self.retention.down_to.is_some() || (trim && step.trim_again) || (sweep && step.sweep_again);
-        Ok(Removed { fingerprints: step.fingerprints, more })
+        Ok(Removed { events: step.events, more })
     }
 
     fn measure(&self) {
@@ -111,7 +116,9 @@ impl Writer {
 }
 
 struct Step {
-    fingerprints: Vec<Fingerprint>,
+    events: Vec<Removal>,
+    /// Where the feed is.
+    last: Seq,
     trim_again: bool,
     sweep_again: bool,
 }
@@ -122,16 +129,16 @@ fn is_due(last: Option<Timestamp>, every: Duration, now: Timestamp) -> bool {
 }
 
 fn step(connection: &Connection, config: &StoreConfig, now: Timestamp, surplus: u64, trim: bool, sweep: bool) -> Result<Step> {
-    let mut step = Step { fingerprints: Vec::new(), trim_again: false, sweep_again: false };
+    let mut step = Step { events: Vec::new(), last: Seq(0), trim_again: false, sweep_again: false };
     if surplus > 0 {
         // What is over goes first, and what fires last.
         let least_recent = "SELECT row FROM heads ORDER BY CASE state WHEN 3 THEN 0 WHEN 2 THEN 2 ELSE 1 END, written_at, row LIMIT ?1";
-        remove_events(connection, least_recent, &[to_i64(surplus)], &mut step.fingerprints)?;
+        remove_events(connection, least_recent, &[to_i64(surplus)], (TransitionReason::StoreFull, now), &mut step.events)?;
     }
     if sweep {
         let old = "SELECT row FROM heads WHERE written_at < ?1 LIMIT ?2";
         let before = now.minus(config.max_event_age.0).nanos();
-        let removed = remove_events(connection, old, &[before, to_i64(EVENTS_A_STEP)], &mut step.fingerprints)?;
+        let removed = remove_events(connection, old, &[before, to_i64(EVENTS_A_STEP)], (TransitionReason::Expired, now), &mut step.events)?;
         step.sweep_again = removed == EVENTS_A_STEP || sweep_incidents(connection, config, now)? || sweep_windows(connection, config, now)?;
     }
     if trim {
@@ -139,24 +146,43 @@ fn step(connection: &Connection, config: &StoreConfig, now: Timestamp, surplus: 
         let feed = trim_feed(connection, config, now)?;
         step.trim_again = requests || feed;
     }
+    step.last = last_seq(connection)?;
     Ok(step)
 }
 
-/// Takes the heads of the selected events. Their texts go, too, unless the feed names them: then they wait for it.
-fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerprints: &mut Vec<Fingerprint>) -> Result<u64> {
+/// Takes the heads of the selected events, and tells of those that the feed has told of. Their texts wait until the feed no longer names them;
+/// all others go at once.
+fn remove_events(
+    connection: &Connection,
+    select: &str,
+    params: &[i64],
+    (reason, now): (TransitionReason, Timestamp),
+    removed: &mut Vec<Removal>,
+) -> Result<u64> {
     let mut select = connection.prepare_cached(select)?;
     let rows: Vec<i64> = select.query_map(rusqlite::params_from_iter(params), |row| row.get(0))?.collect::<Result<_>>()?;
+    let mut is_told = connection.prepare_cached("SELECT last_fed <> 0 FROM heads WHERE row = ?1")?;
+    let mut close = connection.prepare_cached(
+        "UPDATE heads SET state = iif(state = ?2, state, ?3), reason = ?4, published_count = count, published_at = ?5, due_at = ?6 \
+         WHERE row = ?1",
+    )?;
     let mut last_fed = connection.prepare_cached("DELETE FROM heads WHERE row = ?1 RETURNING last_fed")?;
-    let mut fingerprint = connection.prepare_cached("SELECT fingerprint FROM events WHERE row = ?1")?;
+    let mut texts = connection
+        .prepare_cached("SELECT fingerprint, tenant, cluster, rule, namespace, workload, container FROM events WHERE row = ?1")?;
     let mut delete = connection.prepare_cached("DELETE FROM events WHERE row = ?1")?;
     let mut leave = connection.prepare_cached("DELETE FROM incident_events WHERE event = ?1")?;
     let mut evidence = connection.prepare_cached("DELETE FROM evidence WHERE row = ?1")?;
     let mut wait = connection.prepare_cached("UPDATE events SET gone = ?2 WHERE row = ?1")?;
     for row in &rows {
+        removed.push(texts.query_row([row], |row| removal(row, reason))?);
+        if is_told.query_row([row], |row| row.get(0))? {
+            let (pending, resolved) = (EventState::Pending.code(), EventState::Resolved.code());
+            close.execute(params![row, pending, resolved, reason.code(), now.nanos(), HealthyTime::NEVER.0])?;
+            feed::put(connection, &[FeedWrite { row: EventRow(*row), kind: FeedKind::Transition, at: now }])?;
+        }
         leave.execute([row])?;
-        fingerprints.push(Fingerprint(fingerprint.query_row([row], |found| found.get(0))?));
         evidence.execute([row])?;
-        let last_fed: i64 = last_fed.query_row([row], |found| found.get(0))?;
+        let last_fed: i64 = last_fed.query_row([row], |row| row.get(0))?;
         if last_fed == 0 {
             delete.execute([row])?
         } else {
@@ -164,6 +190,18 @@ fn remove_events(connection: &Connection, select: &str, params: &[i64], fingerpr
         };
     }
     Ok(rows.len() as u64)
+}
+
+fn removal(row: &Row<'_>, reason: TransitionReason) -> Result<Removal> {
+    let origin = EventOrigin {
+        tenant: TenantId::parse(row.get_ref(1)?.as_str()?).map_err(|error| wrong(1, error.to_string()))?,
+        cluster: row.get(2)?,
+        rule: rule_name(row, 3)?,
+        namespace: row.get(4)?,
+        workload: row.get(5)?,
+        container: row.get(6)?,
+    };
+    Ok(Removal { fingerprint: Fingerprint(row.get(0)?), origin, reason })
 }
 
 /// One that the feed names stays until the feed forgets it: an entry always finds its incident.

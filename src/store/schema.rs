@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_open_traces.sql"),
     include_str!("migrations/0009_watches.sql"),
     include_str!("migrations/0010_cursors.sql"),
+    include_str!("migrations/0011_folded.sql"),
 ];
 
 /// "kSnt", set by the first migration.

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Result, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Result, TransactionBehavior, params};
 
 use crate::model::{ErrorEvent, EventRow, TemplateBirth, TemplateGroup};
 
 use super::row::{event, event_columns};
 use super::{StoreError, Writer, schema};
 
-const BY_GROUP: &str = concat!(
-    "SELECT ",
-    event_columns!("h"),
-    " FROM events e JOIN heads h ON h.row = e.row WHERE e.template_group = ?1 AND e.gone IS NULL ORDER BY e.row"
-);
+/// Resolved events (state 3) are the past, and stay as they are.
+const OPEN_ROWS: &str = "SELECT e.row FROM events e JOIN heads h ON h.row = e.row \
+     WHERE e.template_group = ?1 AND e.gone IS NULL AND h.state <> 3 ORDER BY e.row";
+
+const BY_ROW: &str = concat!("SELECT ", event_columns!("h"), " FROM events e JOIN heads h ON h.row = e.row WHERE e.row = ?1");
 
 impl Writer {
     /// The template groups that were born under the rules of this version, in the order of their birth. Groups of another version are
@@ -43,21 +43,35 @@ impl Writer {
         })
     }
 
-    /// All events of these template groups, by group and birth.
+    /// The events of these template groups that are not resolved, by birth.
     ///
     /// # Errors
     /// When the disk fails or the file is damaged.
-    pub fn events_of_groups(&mut self, groups: &[TemplateGroup]) -> Result<Vec<ErrorEvent>, StoreError> {
+    pub fn open_rows_of_groups(&mut self, groups: &[TemplateGroup]) -> Result<Vec<EventRow>, StoreError> {
         self.run(|connection| {
             let connection = connection.transaction()?;
-            let mut get = connection.prepare_cached(BY_GROUP)?;
+            let mut get = connection.prepare_cached(OPEN_ROWS)?;
             let mut found = Vec::new();
             for group in groups {
-                for event in get.query_map([group.0], |row| event(row, 0))? {
-                    found.push(event?);
+                for row in get.query_map([group.0], |row| row.get(0).map(EventRow))? {
+                    found.push(row?);
                 }
             }
+            found.sort_unstable();
             Ok(found)
+        })
+    }
+
+    /// These events with their texts, those that are stored, in the order asked for.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn events_of_rows(&mut self, rows: &[EventRow]) -> Result<Vec<ErrorEvent>, StoreError> {
+        self.run(|connection| {
+            let connection = connection.transaction()?;
+            let mut get = connection.prepare_cached(BY_ROW)?;
+            let found = rows.iter().filter_map(|row| get.query_row([row.0], |row| event(row, 0)).optional().transpose());
+            found.collect()
         })
     }
 }

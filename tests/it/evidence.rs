@@ -238,6 +238,11 @@ fn a_key_that_hides_addresses_shows_none_where_another_one_shows_them() {
         assert!(["<ip>", "<email>", "<uuid>", "<hex:32>"].iter().all(|hidden| text.contains(hidden)), "{text}");
         assert!(text.contains(id) && !text.contains(&"x".repeat(120)), "{text}");
     }
+    // Nor can they be asked for.
+    for secret in hidden {
+        let found = |name: &str| ask(name, &format!("/api/errors?search={secret}")).json()["total"].clone();
+        assert_eq!((found("wide"), found("narrow")), (1.into(), 0.into()), "{secret}");
+    }
 }
 
 /// Memory of a process in KiB.

@@ -97,6 +97,10 @@ fn a_pod_whose_every_line_differs_crowds_nobody_else_out_and_each_of_its_hits_co
     assert_eq!(rest.len(), 1);
     assert_eq!((&rest[0]["count"], &rest[0]["sampled"]), (&1_890.into(), &true.into()));
     let message = rest[0]["message"].as_str().expect("a text");
-    assert!(message.starts_with("This workload has 10 events of this rule") && message.ends_with(&word(10)), "{message}");
+    assert!(message.starts_with("This workload has 10 events of this rule"), "{message}");
+    let named: Vec<&str> = message.lines().skip(1).collect();
+    let expected: Vec<String> = (10..20).map(|n| format!("1 x panic: {}", word(n))).collect();
+    assert_eq!(named[..10], expected, "the first ten that had no room, also across a restart");
+    assert!(named[10].starts_with("and ") && named[10].ends_with(" more hits of other templates"), "{message}");
     assert_eq!(server.stop(), Some(0));
 }

@@ -94,9 +94,10 @@ impl Grouper {
         }
     }
 
-    /// The store has removed these events: lines whose absence they told are not waited for any more.
+    /// The store has removed these events: lines whose absence they told are not waited for any more, and what they named is forgotten.
     pub fn events_removed(&mut self, fingerprints: &[Fingerprint]) {
         self.absences.events_removed(fingerprints);
+        fingerprints.iter().for_each(|event| self.names.forget(event));
     }
 
     /// What is waited for, as people are shown it, if it changed since the last call. Reads all that is waited for.

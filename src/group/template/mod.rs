@@ -2,7 +2,7 @@
 //!
 //! Comes in: lines, in order, some of them at a time. Goes out: for each line the id of its template group. The work has four steps:
 //!
-//! 1. The message of a JSON or logfmt line is decoded ([`message::decode`]).
+//! 1. The message of a JSON or logfmt line is decoded ([`message::decode`](crate::model::message::decode)).
 //! 2. The header in front of a message is stepped over. Its layout is learned from the lines of a stream that begin alike ([`layout`]).
 //! 3. What varies by its shape becomes a hole ([`key`]).
 //! 4. The rest is the key of the group. Where many keys differ in one word, that is a variable, too, and their groups merge ([`groups`]).
@@ -31,9 +31,8 @@ mod words;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::model::message;
-
 use super::redact::redact;
+use super::subject::plain_text_of;
 use groups::Groups;
 use layout::Layouts;
 
@@ -99,7 +98,7 @@ impl TemplateMiner {
         }
         let is_full = self.layouts.len() >= self.config.max_streams && !self.layouts.contains_key(stream);
         let layouts = self.layouts.entry(if is_full { String::new() } else { stream.to_owned() }).or_default();
-        let subjects: Vec<Cow<'_, [u8]>> = lines.iter().map(|line| subject(line)).collect();
+        let subjects: Vec<Cow<'_, [u8]>> = lines.iter().map(|line| plain_text_of(line)).collect();
         let mut starts: Vec<Option<usize>> = subjects.iter().map(|subject| layouts.message_start(subject)).collect();
         let unknown: Vec<&[u8]> =
             subjects.iter().zip(&starts).filter(|(_, start)| start.is_none()).map(|(subject, _)| &**subject).collect();
@@ -156,30 +155,6 @@ impl TemplateMiner {
     pub fn aliases(&self) -> impl Iterator<Item = (GroupId, GroupId)> {
         self.groups.aliases()
     }
-}
-
-/// What a program said: the line, or the message inside of it, without colours.
-fn subject(line: &[u8]) -> Cow<'_, [u8]> {
-    let line = match message::decode(line) {
-        Some(message) => message,
-        None => Cow::Borrowed(line),
-    };
-    if memchr::memchr(0x1b, &line).is_some() { Cow::Owned(without_colours(&line)) } else { line }
-}
-
-fn without_colours(line: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = memchr::memchr(0x1b, rest) {
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        if rest.first() == Some(&b'[') {
-            let end = rest[1..].iter().take(16).position(|b| (0x40..0x7f).contains(b));
-            rest = &rest[end.map_or(1, |end| end + 2)..];
-        }
-    }
-    out.extend_from_slice(rest);
-    out
 }
 
 fn render(key: &[u8]) -> String {

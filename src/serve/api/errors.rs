@@ -14,6 +14,7 @@ use crate::model::{ErrorEvent, EventId, EventState, Notice, Provenance, Timestam
 use crate::proto::v1;
 use crate::serve::auth::Receiver;
 use crate::serve::convert;
+use crate::store::EventFilter;
 
 /// `GET /api/errors`.
 #[derive(Debug, Serialize)]
@@ -98,7 +99,7 @@ pub(super) async fn list(
 ) -> Result<Json<List>, ApiError> {
     let listing = Listing::read(&parameters, api.0.handles.clock.now()).map_err(ApiError::bad_request)?;
     let window = listing.window();
-    let filter = listing.filter;
+    let filter = EventFilter { egress, ..listing.filter };
     let order = listing.order;
     let mut found = api
         .read(move |store| match order {

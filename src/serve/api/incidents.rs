@@ -104,6 +104,7 @@ pub(super) async fn list(
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<List>, ApiError> {
     let Listing { filter, before, page_size } = Listing::read(&parameters).map_err(ApiError::bad_request)?;
+    let filter = IncidentFilter { egress, ..filter };
     let mut found = api.read(move |store| store.list_incidents(&filter, before, page_size)).await?;
     found.incidents.iter_mut().for_each(|incident| egress.hide_incident(incident));
     Ok(Json(List {
@@ -291,6 +292,7 @@ mod tests {
             workload: Some("api".to_owned()),
             state: Some(IncidentState::Open),
             severity: Some(Priority::P2),
+            egress: crate::model::Egress::default(),
         };
         assert_eq!(read(&all), Ok(Listing { filter, before: Some(id), page_size: 7 }));
         assert_eq!(read(&[]).expect("nothing").page_size, 20);

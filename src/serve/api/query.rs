@@ -196,6 +196,7 @@ mod tests {
             since: Some(Timestamp::from_parts(3600, 0)),
             search: Some("Oom".to_owned()),
             incident: IncidentId::parse("01890a5d-ac96-774b-bcce-b302099a8057"),
+            egress: crate::model::Egress::default(),
         };
         assert_eq!(read(&all).expect("valid").filter, expected);
         assert_eq!(read(&[("since", "1970-01-01T00:00:05Z")]).expect("valid").filter.since, Some(Timestamp::from_parts(5, 0)));

@@ -52,18 +52,22 @@ fn a_cursor_behind_retention_is_refused_with_the_oldest_place_and_numbers_are_ne
     writer.commit(&opening(&[event(1), event(2), event(3)])).unwrap();
     place.clock.advance(place.config.max_feed_age.0 + Duration::from_secs(1));
     let removed = writer.retain().unwrap();
-    assert_eq!(removed.fingerprints.len(), 3, "the events are as old");
+    assert_eq!(removed.events.len(), 3, "the events are as old, and each is told once more");
     assert_eq!(store.oldest_seq().unwrap(), Seq(4));
-    assert_eq!(store.last_seq().unwrap(), Seq(3));
+    assert_eq!(store.last_seq().unwrap(), Seq(6));
     assert!(matches!(store.feed_after(Seq(0), 10), Err(FeedError::Gone { oldest: Seq(4) })));
     assert!(matches!(store.feed_after(Seq(2), 10), Err(FeedError::Gone { oldest: Seq(4) })));
-    assert_eq!(store.feed_after(Seq(3), 10).unwrap(), [], "nothing was missed");
+    assert_eq!(store.feed_after(Seq(3), 10).unwrap().len(), 3, "nothing was missed");
+    place.clock.advance(place.config.max_feed_age.0 + Duration::from_secs(1));
+    assert_eq!(writer.retain().unwrap().events, []);
+    assert_eq!((store.oldest_seq().unwrap(), store.last_seq().unwrap()), (Seq(7), Seq(6)));
+    assert_eq!(store.feed_after(Seq(6), 10).unwrap(), [], "nothing was missed");
     drop((store, writer));
 
     let (store, mut writer) = place.open();
     assert_eq!(writer.next_row().unwrap(), EventRow(4));
-    assert_eq!(writer.commit(&opening(&[event(4)])).unwrap(), Seq(4));
-    assert_eq!(store.feed_after(Seq(3), 10).unwrap()[0].event.row, EventRow(4));
+    assert_eq!(writer.commit(&opening(&[event(4)])).unwrap(), Seq(7));
+    assert_eq!(store.feed_after(Seq(6), 10).unwrap()[0].event.row, EventRow(4));
 }
 
 #[test]
@@ -75,12 +79,12 @@ fn the_feed_still_tells_of_an_event_that_was_removed_and_came_again() {
     writer.commit(&opening(std::slice::from_ref(&first))).unwrap();
     place.clock.advance(Duration::from_secs(1));
     writer.commit(&opening(&[event(2)])).unwrap();
-    assert_eq!(writer.retain().unwrap().fingerprints, [first.fingerprint]);
+    assert_eq!(removed(&mut writer), [first.fingerprint]);
     let again =
         ErrorEvent { row: EventRow(3), id: EventId(33), head: EventHead { row: EventRow(3), ..first.head.clone() }, ..first.clone() };
     writer.commit(&opening(std::slice::from_ref(&again))).unwrap();
     let told: Vec<ErrorEvent> = store.feed_after(Seq(0), 10).unwrap().into_iter().map(|entry| entry.event).collect();
-    assert_eq!(told, [first.clone(), event(2), again.clone()]);
+    assert_eq!(told, [first.clone(), event(2), gone(&first, TransitionReason::StoreFull, place.clock.now()), again.clone()]);
     assert_eq!(store.get(first.id).unwrap(), None);
     assert_eq!(store.get_by_fingerprint(first.fingerprint).unwrap(), Some(again));
 }

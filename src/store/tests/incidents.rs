@@ -223,3 +223,30 @@ fn an_event_that_retention_takes_leaves_its_incidents() {
     assert!(store.list(&of_it, Page::default()).unwrap().events.is_empty());
     assert_eq!(writer.unsettled(HealthyTime(0), 10).unwrap().over, [incident(1, "api")]);
 }
+
+#[test]
+fn filters_see_of_an_incident_what_the_receiver_sees() {
+    let place = Place::new();
+    let (store, mut writer) = place.open();
+    let all = [incident(1, "api"), incident(2, "db"), incident(3, "web")];
+    writer.commit(&writing(all.iter().map(|incident| opens(incident, &[])).collect())).unwrap();
+    let none = IncidentFilter::default;
+    let list = |filter: IncidentFilter, before: Option<u64>, limit| {
+        let page = store.list_incidents(&filter, before.map(|n| all[n as usize - 1].id), limit).unwrap();
+        (page.incidents.iter().map(|incident| incident.row.0).collect::<Vec<_>>(), page.total, page.more)
+    };
+    let mut hidden = incident(4, "10.0.0.7");
+    hidden.service.namespace = "10.0.0.8".into();
+    writer.commit(&writing(vec![opens(&hidden, &[])])).unwrap();
+    let egress = crate::model::Egress { ip: true, ..Default::default() };
+    let named = |namespace: &str, workload: &str| IncidentFilter {
+        namespace: Some(namespace.to_owned()),
+        workload: Some(workload.to_owned()),
+        ..none()
+    };
+    assert_eq!(list(named("10.0.0.8", "10.0.0.7"), None, 10), (vec![4], Some(1), false));
+    assert_eq!(list(IncidentFilter { egress, ..named("10.0.0.8", "10.0.0.7") }, None, 10), (vec![], Some(0), false));
+    assert_eq!(list(IncidentFilter { egress, ..named("<ip>", "<ip>") }, None, 10), (vec![4], Some(1), false));
+    assert_eq!(list(IncidentFilter { egress, namespace: Some("prod".to_owned()), ..none() }, None, 2), (vec![3, 2], Some(3), true));
+    assert_eq!(list(IncidentFilter { egress, namespace: Some("prod".to_owned()), ..none() }, Some(2), 2), (vec![1], None, false));
+}

@@ -28,6 +28,42 @@ fn filled() -> (Place, Store, Writer) {
 }
 
 #[test]
+fn filters_see_of_an_event_what_the_receiver_sees() {
+    let place = Place::new();
+    let (store, mut writer) = place.open();
+    let mut event = event(1);
+    event.message = "lost 10.20.30.40 of bob@example.com".into();
+    (event.workload.namespace, event.workload.pod) = ("team-10.0.0.7".into(), "node-10.0.0.8".into());
+    writer.commit(&opening(&[event])).unwrap();
+    let egress = Egress { ip: true, email: true, ..Egress::default() };
+    let text = |text: &str| Some(text.to_owned());
+    let none = EventFilter::default;
+    let hidden = [
+        EventFilter { search: text("10.20"), ..none() },
+        EventFilter { search: text("bob"), ..none() },
+        EventFilter { search: text("10.0.0.8"), ..none() },
+        EventFilter { search: text("10.0.0.7"), ..none() },
+        EventFilter { pod: text("10.0.0.8"), ..none() },
+        EventFilter { namespace: text("team-10.0.0.7"), ..none() },
+    ];
+    for filter in hidden {
+        assert_eq!(rows(&store, &filter), [1], "{filter:?}");
+        let filter = EventFilter { egress, ..filter };
+        assert_eq!(rows(&store, &filter), [] as [i64; 0], "{filter:?}");
+        assert!(store.list_newest(&filter, None, 9).unwrap().events.is_empty());
+    }
+    let shown = [
+        EventFilter { search: text("LOST <ip> of"), ..none() },
+        EventFilter { pod: text("node-<ip>"), search: text("lost"), ..none() },
+        EventFilter { namespace: text("team-<ip>"), ..none() },
+        none(),
+    ];
+    for filter in shown {
+        assert_eq!(rows(&store, &EventFilter { egress, ..filter.clone() }), [1], "{filter:?}");
+    }
+}
+
+#[test]
 fn lists_put_the_urgent_first_then_the_last_hit_and_hide_what_is_pending() {
     let (_place, store, _writer) = filled();
     let none = EventFilter::default;

@@ -22,9 +22,9 @@ use tempfile::TempDir;
 
 use crate::flow::{Clock, RequestDigest};
 use crate::model::{
-    Changes, ErrorEvent, EventHead, EventId, EventOrigin, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint, Generation,
-    HealthyTime, Labels, Life, Notice, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey, WindowState,
-    Workload,
+    Changes, Egress, ErrorEvent, EventHead, EventId, EventOrigin, EventRow, EventState, EventWrite, FeedKind, FeedWrite, Fingerprint,
+    Generation, HealthyTime, Labels, Life, Notice, Priority, Provenance, RuleName, TenantId, Timestamp, TransitionReason, WindowKey,
+    WindowState, Workload,
 };
 
 use super::*;
@@ -122,6 +122,20 @@ fn opening(events: &[ErrorEvent]) -> Commit {
         ..Changes::default()
     };
     Commit { changes, ..Commit::default() }
+}
+
+/// An event as the feed tells its removal.
+fn gone(event: &ErrorEvent, reason: TransitionReason, at: Timestamp) -> ErrorEvent {
+    let mut event = event.clone();
+    let head = &mut event.head;
+    head.state = if head.state == EventState::Pending { EventState::Pending } else { EventState::Resolved };
+    (head.reason, head.published_count, head.published_at, head.life.due_at) = (reason, head.count, at, HealthyTime::NEVER);
+    event
+}
+
+/// Events that a step of retention removes.
+fn removed(writer: &mut Writer) -> Vec<Fingerprint> {
+    writer.retain().unwrap().events.into_iter().map(|event| event.fingerprint).collect()
 }
 
 fn window(key: u8, rule: &str) -> WindowState {

@@ -22,6 +22,8 @@ struct Reference {
     next: u64,
     events: BTreeMap<i64, (ErrorEvent, Timestamp)>,
     feed: Vec<FeedEntry>,
+    /// Events that the feed has told of.
+    told: BTreeSet<i64>,
     removed_from_feed: u64,
     windows: BTreeMap<WindowKey, WindowState>,
     requests: Vec<(RequestDigest, Timestamp)>,
@@ -95,16 +97,26 @@ impl Reference {
             .collect();
         self.next += opened;
         self.events.extend(events.into_iter().filter(|event| hit.contains(&event.row.0)).map(|event| (event.row.0, (event, now))));
+        self.told.extend(entries.iter().map(|entry| entry.event.row.0));
         self.feed.extend(entries);
         self.windows.extend(commit.changes.windows.into_iter().map(|window| (window.key, window)));
         self.requests.extend(commit.requests);
     }
 
-    fn retain(&mut self) -> BTreeSet<Fingerprint> {
+    fn retain(&mut self, now: Timestamp) -> BTreeSet<Fingerprint> {
         let mut by_age: Vec<(Timestamp, i64)> = self.events.iter().map(|(row, (_, at))| (*at, *row)).collect();
         by_age.sort_unstable();
         let surplus = if by_age.len() > MAX_EVENTS { by_age.len() - (MAX_EVENTS - MAX_EVENTS / 10) } else { 0 };
-        let removed = by_age.iter().take(surplus).map(|(_, row)| self.events.remove(row).unwrap().0.fingerprint).collect();
+        let mut removed = BTreeSet::new();
+        for (_, row) in by_age.iter().take(surplus) {
+            let event = self.events.remove(row).unwrap().0;
+            removed.insert(event.fingerprint);
+            if self.told.contains(row) {
+                let seq = Seq(self.removed_from_feed + self.feed.len() as u64 + 1);
+                let event = gone(&event, TransitionReason::StoreFull, now);
+                self.feed.push(FeedEntry { seq, kind: FeedKind::Transition, at: now, event });
+            }
+        }
         let entries = self.feed.len().saturating_sub(MAX_FEED);
         self.feed.drain(..entries);
         self.removed_from_feed += entries as u64;
@@ -165,10 +177,10 @@ proptest! {
                     let mut removed = BTreeSet::new();
                     loop {
                         let step = writer.retain().unwrap();
-                        removed.extend(step.fingerprints);
+                        removed.extend(step.events.into_iter().map(|event| event.fingerprint));
                         if !step.more { break }
                     }
-                    prop_assert_eq!(removed, reference.retain());
+                    prop_assert_eq!(removed, reference.retain(place.clock.now()));
                 }
                 Step::Restart => {
                     drop(store);

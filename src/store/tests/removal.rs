@@ -11,7 +11,7 @@ fn retain_all(writer: &mut Writer) -> (Vec<Fingerprint>, usize) {
     loop {
         let removed = writer.retain().unwrap();
         steps += 1;
-        all.extend(removed.fingerprints);
+        all.extend(removed.events.into_iter().map(|event| event.fingerprint));
         if !removed.more {
             return (all, steps);
         }
@@ -52,13 +52,49 @@ fn a_flood_of_new_events_is_removed_in_steps_that_keep_up_with_it() {
         let opened = (0..2_000).map(|_| open_event(&events.next().unwrap())).collect();
         writer.commit(&Commit { changes: Changes { events: opened, ..Changes::default() }, ..Commit::default() }).unwrap();
         let removed = writer.retain().unwrap();
-        assert!(removed.fingerprints.len() <= 2_200);
+        assert!(removed.events.len() <= 2_200);
         assert!(count(&mut writer, "heads") <= 1_000);
     }
     let (_, steps) = retain_all(&mut writer);
     assert!(steps <= 3, "{steps}");
     assert_eq!(count(&mut writer, "heads"), 900);
     assert_eq!(count(&mut writer, "events"), 900, "texts that the feed does not name go at once");
+}
+
+#[test]
+fn an_event_that_the_feed_has_told_of_is_told_once_more_when_it_goes_and_readers_are_woken() {
+    let mut place = Place::new();
+    place.config.max_events = 3;
+    let (store, mut writer) = place.open();
+    let mut all = [1, 2, 3, 4, 5].map(event);
+    all[0].head.state = EventState::Pending;
+    (all[1].head.state, all[1].head.reason) = (EventState::Resolved, TransitionReason::StayedQuiet);
+    all[2].head.count = 9;
+    let mut commit = opening(&all);
+    // One that nobody was told of.
+    commit.changes.feed.retain(|entry| entry.row != all[3].row);
+    writer.commit(&commit).unwrap();
+    let mut committed = store.committed();
+    committed.mark_unchanged();
+    place.clock.advance(Duration::from_secs(1));
+    // Room is made until a tenth is free, here for none more than that.
+    let removed: Vec<(Fingerprint, TransitionReason)> =
+        writer.retain().unwrap().events.into_iter().map(|event| (event.fingerprint, event.reason)).collect();
+    assert_eq!(removed, [&all[1], &all[0]].map(|event| (event.fingerprint, TransitionReason::StoreFull)));
+    assert!(committed.has_changed().unwrap());
+    let now = place.clock.now();
+    let told: Vec<FeedEntry> = store.feed_after(Seq(4), 9).unwrap();
+    let expected = [&all[1], &all[0]].map(|event| gone(event, TransitionReason::StoreFull, now));
+    assert_eq!(told.iter().map(|entry| entry.event.clone()).collect::<Vec<_>>(), expected);
+    assert!(told.iter().all(|entry| entry.kind == FeedKind::Transition && entry.at == now));
+    writer.commit(&opening(&[event(6)])).unwrap();
+    place.clock.advance(Duration::from_secs(1));
+    assert_eq!(retain_all(&mut writer).0, [all[2].fingerprint]);
+    writer.commit(&opening(&[event(7)])).unwrap();
+    assert_eq!(retain_all(&mut writer).0, [all[3].fingerprint]);
+    let told: Vec<i64> = store.feed_after(Seq(6), 9).unwrap().iter().map(|entry| entry.event.row.0).collect();
+    assert_eq!(told, [6, 3, 7], "what the feed never told of goes without a word");
+    assert_eq!(count(&mut writer, "events"), 6);
 }
 
 #[test]
@@ -97,7 +133,12 @@ fn digests_entries_and_windows_go_by_age() {
 
     place.clock.advance(place.config.max_feed_age.0);
     retain_all(&mut writer);
-    assert_eq!((count(&mut writer, "feed"), count(&mut writer, "heads"), count(&mut writer, "events")), (0, 0, 0));
+    assert_eq!((count(&mut writer, "heads"), count(&mut writer, "events")), (0, 12_000), "the feed tells of each that it is gone");
+    let told = store.feed_after(Seq(12_000), 20_000).unwrap();
+    assert!(told.len() == 12_000 && told.iter().all(|entry| entry.event.head.reason == TransitionReason::Expired));
+    place.clock.advance(place.config.max_feed_age.0 + Duration::from_secs(1));
+    retain_all(&mut writer);
+    assert_eq!((count(&mut writer, "feed"), count(&mut writer, "events")), (0, 0));
 }
 
 #[test]

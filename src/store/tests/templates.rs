@@ -65,7 +65,8 @@ fn the_events_of_a_group_are_found_and_say_where_they_went() {
     let (store, mut writer) = place.open();
     let all = [of_group(1, 1), of_group(2, 2), of_group(3, 1), event(4)];
     writer.commit(&opening(&all)).unwrap();
-    assert_eq!(writer.events_of_groups(&[group(2), group(1), group(9)]).unwrap(), [all[1].clone(), all[0].clone(), all[2].clone()]);
+    assert_eq!(writer.open_rows_of_groups(&[group(2), group(1), group(9)]).unwrap(), [1, 2, 3].map(EventRow));
+    assert_eq!(writer.events_of_rows(&[3, 9, 1].map(EventRow)).unwrap(), [all[2].clone(), all[0].clone()]);
     // The lines around hits go with them, where there are none.
     let captures = [(1, 7), (3, 8)].map(|(n, id)| EvidenceWrite::Capture(event(n).row, evidence(id, &[])));
     writer.commit(&commit_of(Changes { evidence: captures.into(), ..Changes::default() })).unwrap();
@@ -78,6 +79,7 @@ fn the_events_of_a_group_are_found_and_say_where_they_went() {
     assert_eq!(store.get(event(1).id).unwrap().unwrap().merged_into, None);
     let listed =
         |filter: EventFilter| store.list_newest(&filter, None, 10).unwrap().events.iter().map(|event| event.row.0).collect::<Vec<_>>();
+    assert_eq!(writer.open_rows_of_groups(&[group(2), group(1)]).unwrap(), [EventRow(1)], "what is over is not read again");
     assert_eq!(listed(EventFilter::default()), [4, 1], "what went into another is not listed");
     assert_eq!(listed(EventFilter { state: Some(EventState::Resolved), ..EventFilter::default() }), [3, 2], "unless asked for");
     let stats = store.stats(START).unwrap();
