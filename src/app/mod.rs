@@ -8,6 +8,7 @@ mod cluster;
 mod commit_loop;
 mod config;
 mod cursors;
+mod forward;
 mod incidents;
 mod legacy;
 mod log_file;

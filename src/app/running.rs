@@ -5,6 +5,7 @@
 //! loop, which ends when the last batch is on disk; then the store closes. A panic or a store that failed for good stops everything the same
 //! way, without the wait, and the exit code says so.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -35,6 +36,9 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// A running program.
 pub struct App {
     pub(super) urls: (String, String),
+    pub(super) forward: Option<SocketAddr>,
+    /// Doors of senders that do not speak HTTP, on the threads of `ingest`.
+    pub(super) peers: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) shutdown: Shutdown,
@@ -80,6 +84,12 @@ impl App {
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.urls.1
+    }
+
+    /// Where the Forward protocol is spoken, if it is.
+    #[must_use]
+    pub fn forward_address(&self) -> Option<SocketAddr> {
+        self.forward
     }
 
     /// The rules that the process started with.
@@ -138,7 +148,7 @@ impl App {
     /// Stops in order and gives the exit code.
     #[must_use]
     pub fn stop(self) -> u8 {
-        let Self { shutdown, readiness, router, pulls, ingest, api, commits, .. } = self;
+        let Self { shutdown, readiness, router, pulls, peers, ingest, api, commits, .. } = self;
         readiness.drain();
         shutdown.begin();
         // Each of these holds a sender to the commit loop, which ends when the last one is gone.
@@ -147,6 +157,13 @@ impl App {
         for pull in pulls {
             if ingest.0.block_on(pull).is_err() {
                 code = INTERNAL;
+            }
+        }
+        for (name, door) in peers {
+            match ingest.0.block_on(door) {
+                Ok(0) => {}
+                Ok(cut) => tracing::warn!(door = name, cut, "connections were cut"),
+                Err(_) => code = INTERNAL,
             }
         }
         for (name, (runtime, server)) in [("ingest", ingest), ("api", api)] {

@@ -29,6 +29,7 @@ use super::cluster::{self, Cluster};
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::cursors::{CursorBook, CursorWriter};
+use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
 use super::own_logs::OwnLogs;
@@ -64,6 +65,7 @@ struct Access {
     keys: Keys,
     /// Ingest and API.
     doors: [DoorAccess; 2],
+    forward: Option<ForwardAccess>,
 }
 
 struct DoorAccess {
@@ -106,8 +108,10 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     };
     let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
-    match (keys, ingest, api) {
-        (Ok(keys), Some(ingest), Some(api)) => Ok(Access { keys, doors: [ingest, api] }),
+    let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
+    let forward = forward.map_err(|errors| problems.extend(errors));
+    match (keys, ingest, api, forward) {
+        (Ok(keys), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, doors: [ingest, api], forward }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -268,17 +272,26 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let egress = config.serve.redact.egress();
     let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
     let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let ingest_router = ingest_guard.protect(collect::router(doors).merge(serve::scrape_routes(registry.clone())));
+    let ingest_router = ingest_guard.protect(collect::router(doors.clone()).merge(serve::scrape_routes(registry.clone())));
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
 
     let ingest_listener =
         ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
     let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
+    let mut peers = Vec::new();
+    let mut forward_address = None;
+    if let Some(forward) = &access.forward {
+        let (door, address) = ingest_runtime.block_on(forward.open(doors.clone(), registry.recorder()))?;
+        forward_address = Some(address);
+        peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
+    drop(doors);
     let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
     let urls = (url(&ingest_listener), url(&api_listener));
 
-    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls)] {
+    let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
+    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls), ("forward certificate", forward_tls)] {
         if let Some(tls) = tls {
             api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
         }
@@ -287,6 +300,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         let keys = access.keys;
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
+    }
+    if let Some(reload) = access.forward.as_ref().and_then(ForwardAccess::reload) {
+        api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));
     }
     api_runtime.spawn({
         let registry = registry.clone();
@@ -305,6 +321,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
 
     Ok(App {
         urls,
+        forward: forward_address,
+        peers,
         store,
         registry,
         shutdown,

@@ -39,6 +39,9 @@ fn greet(app: &App) -> anyhow::Result<()> {
     writeln!(out, "  rules   {} in force", app.rules().rules().len())?;
     writeln!(out, "  store   {}", app.store_path().display())?;
     writeln!(out, "  ingest  {ingest}   Loki push at /loki/api/v1/push")?;
+    if let Some(forward) = app.forward_address() {
+        writeln!(out, "  forward {forward}   Forward protocol of Fluent Bit and Fluentd")?;
+    }
     writeln!(out, "  api     {api}   REST at /api/errors, gRPC kube_sentinel.v1.Events, /health, /ready, /metrics")?;
     writeln!(out, "\nSend a first line:\n")?;
     writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;

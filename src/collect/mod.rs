@@ -23,10 +23,12 @@ mod answer;
 mod config;
 mod door;
 pub mod files;
+pub mod forward;
 mod loki_push;
 mod metrics;
 mod pool;
 mod probes;
+mod socket;
 pub mod wire;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 
 pub use config::{CollectConfig, OwnLogsConfig};
 pub use metrics::{DROPPED_LINES, Metrics};
+pub use socket::{Certificates, Socket, SocketLimits};
 
 /// What the doors need from the rest of the process.
 #[derive(Debug, Clone)]

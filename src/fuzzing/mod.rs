@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::app::{Config, Rulebook, rehearse};
+use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
@@ -34,6 +35,32 @@ pub fn loki_json(data: &[u8]) {
     for shapes in [Shapes::Present, Shapes::Both] {
         decode(Block::default(), |sink| json::decode(data, shapes, sink));
     }
+}
+
+/// Bytes of a connection of the Forward protocol: handshake, messages, entries.
+///
+/// # Panics
+/// When a message is found elsewhere if its bytes come one by one: that is the finding.
+pub fn forward_messages(data: &[u8]) {
+    const LIMITS: Limits = Limits { max_inflated: 1 << 20, max_ratio: 100 };
+    if let Ok(Some((_, length))) = forward::handshake::Ping::read(data) {
+        assert!(length <= data.len(), "a handshake behind its end");
+    }
+    let (mut at, mut messages) = (0, Vec::new());
+    while let Ok(Framed::Message(message)) = Framer::default().next(data.get(at..).unwrap_or_default()) {
+        let bytes = &data[at..at + message.length];
+        if bytes.len() <= 512 {
+            let mut slow = Framer::default();
+            for end in 0..bytes.len() {
+                assert!(matches!(slow.next(&bytes[..end]), Ok(Framed::More(_))), "an end within the message");
+            }
+            assert_eq!(slow.next(bytes).ok(), Some(Framed::Message(message.clone())), "another message when it comes slowly");
+        }
+        at += message.length;
+        messages.push(message);
+    }
+    let mut inflated = Vec::new();
+    decode(Block::default(), |sink| forward::decode(&messages, &data[..at], &mut inflated, LIMITS, sink).map(drop));
 }
 
 /// A label text: what is read strictly has labels, and is the same for every reading.
@@ -142,7 +169,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, label_text, inflate, mask, redact, template] {
+            for entry in [loki_protobuf, loki_json, forward_messages, label_text, inflate, mask, redact, template] {
                 entry(&data);
             }
         }

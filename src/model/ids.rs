@@ -36,11 +36,13 @@ pub enum SourceName {
     LokiTail,
     /// Events of the Kubernetes API.
     KubernetesEvents,
+    /// The Forward protocol of Fluent Bit and Fluentd.
+    Forward,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 4] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents];
+    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
 
     /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
     #[must_use]
@@ -56,6 +58,7 @@ impl SourceName {
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
+            Self::Forward => "forward",
         }
     }
 }

@@ -15,6 +15,16 @@ const INGEST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 /// REST API, gRPC feed, health and metrics.
 const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// The Forward protocol, on the port that Fluent Bit and Fluentd have for it.
+const FORWARD_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 24224);
+
+/// A Fluent Bit with two workers on each of 128 nodes. An idle connection costs 16 KiB.
+const MAX_PEERS: usize = 256;
+
+/// Fluent Bit and Fluentd close idle connections themselves, after 30 s and never. A logger in a program that wants no acknowledgement loses
+/// the message with which it finds its connection closed, so that is for peers that disappeared without a word.
+const PEER_IDLE_TIMEOUT: Span = Span::secs(3600);
+
 /// Two listeners at this limit stay below the 1,024 file descriptors that a process usually gets. A connection costs up to 400 KiB of
 /// buffers, 20 KiB when it idles.
 const MAX_CONNECTIONS: usize = 512;
@@ -54,6 +64,9 @@ pub struct ServeConfig {
     /// Where people and programs ask. The default address is `127.0.0.1:8080`.
     #[serde(deserialize_with = "api_listener")]
     pub api: ListenerConfig,
+    /// Where Fluent Bit and Fluentd send by the Forward protocol. Absent: nowhere. `{}`: `127.0.0.1:24224`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardConfig>,
     /// Who may do what, on every listener.
     pub auth: AuthConfig,
     /// What readers do not see of events. A key may have its own.
@@ -87,6 +100,50 @@ pub struct ListenerConfig {
     pub idle_timeout: Span,
     /// Time that requests in flight get to finish when the process stops.
     pub drain_timeout: Span,
+}
+
+/// The section `serve.forward`: the Forward protocol, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardConfig {
+    /// IP address and port. Off loopback needs a shared key or `allow_unauthenticated`.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// Certificate and key; absent: no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// File with the shared key; surrounding white space is not part of it. Read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_key_file: Option<PathBuf>,
+    /// The shared key from the environment, written `${NAME}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_key: Option<Secret>,
+    /// Users with passwords, in addition to the shared key. Empty: the shared key is enough.
+    pub users: Vec<ForwardUser>,
+    /// Everybody who can reach the address may send without a key.
+    pub allow_unauthenticated: bool,
+    /// Connections at a time. When they are in use, new ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Time for the handshakes of TLS and of the shared key.
+    pub handshake_timeout: Span,
+    /// A connection that sends nothing for this long is closed.
+    pub idle_timeout: Span,
+    /// Time that connections get to finish when the process stops.
+    pub drain_timeout: Span,
+}
+
+/// A user of the Forward protocol. It has exactly one of `password_file` and `password`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardUser {
+    /// The name; unique.
+    pub name: String,
+    /// File with the password; surrounding white space is not part of it. Read again when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// The password from the environment, written `${NAME}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 /// The files of a TLS certificate. They are read again when they change.
@@ -194,6 +251,7 @@ impl Default for ServeConfig {
         Self {
             ingest: ListenerConfig { address: Some(INGEST_ADDRESS), ..ListenerConfig::default() },
             api: ListenerConfig { address: Some(API_ADDRESS), ..ListenerConfig::default() },
+            forward: None,
             auth: AuthConfig::default(),
             redact: RedactConfig::default(),
             feed: FeedConfig::default(),
@@ -219,7 +277,9 @@ impl ServeConfig {
     /// Time between the signal to stop and the end of the listeners.
     #[must_use]
     pub fn drain_delay(&self) -> Span {
-        let private = [self.ingest_address(), self.api_address()].iter().all(|address| address.ip().to_canonical().is_loopback());
+        let forward = self.forward.as_ref().map(|forward| forward.address);
+        let private =
+            [self.ingest_address(), self.api_address()].into_iter().chain(forward).all(|address| address.ip().to_canonical().is_loopback());
         self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
     }
 }
@@ -248,6 +308,23 @@ impl Default for ListenerConfig {
             max_connections: MAX_CONNECTIONS,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+impl Default for ForwardConfig {
+    fn default() -> Self {
+        Self {
+            address: FORWARD_ADDRESS,
+            tls: None,
+            shared_key_file: None,
+            shared_key: None,
+            users: Vec::new(),
+            allow_unauthenticated: false,
+            max_connections: MAX_PEERS,
+            handshake_timeout: HEADER_TIMEOUT,
+            idle_timeout: PEER_IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
         }
     }

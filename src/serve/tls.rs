@@ -28,6 +28,8 @@ struct Loaded {
     /// Of both files, to tell whether they changed.
     digest: [u8; 32],
     server: Arc<ServerConfig>,
+    /// The same without the protocols of HTTP.
+    bare: Arc<ServerConfig>,
 }
 
 /// Why certificate and key cannot be used.
@@ -80,7 +82,7 @@ impl Tls {
     /// With the file and the reason.
     pub fn load(config: &TlsConfig) -> Result<Self, TlsError> {
         let files = Files::read(config)?;
-        let loaded = Loaded { digest: files.digest(), server: files.server(config)? };
+        let loaded = files.load(config)?;
         Ok(Self(Arc::new(Inner { config: config.clone(), current: ArcSwap::from_pointee(loaded) })))
     }
 
@@ -90,11 +92,10 @@ impl Tls {
     /// With the file and the reason; the old pair stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let files = Files::read(&self.0.config)?;
-        let digest = files.digest();
-        if digest == self.0.current.load().digest {
+        if files.digest() == self.0.current.load().digest {
             return Ok(false);
         }
-        self.0.current.store(Arc::new(Loaded { digest, server: files.server(&self.0.config)? }));
+        self.0.current.store(Arc::new(files.load(&self.0.config)?));
         Ok(true)
     }
 
@@ -102,6 +103,12 @@ impl Tls {
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current.load().server)
+    }
+
+    /// The same for a protocol other than HTTP.
+    #[must_use]
+    pub fn bare_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.current.load().bare)
     }
 }
 
@@ -118,6 +125,13 @@ impl Files {
 
     fn digest(&self) -> [u8; 32] {
         Sha256::new().chain_update(Sha256::digest(&self.cert)).chain_update(Sha256::digest(&self.key)).finalize().into()
+    }
+
+    fn load(&self, config: &TlsConfig) -> Result<Loaded, TlsError> {
+        let server = self.server(config)?;
+        let mut bare = ServerConfig::clone(&server);
+        bare.alpn_protocols.clear();
+        Ok(Loaded { digest: self.digest(), server, bare: Arc::new(bare) })
     }
 
     fn server(&self, config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {

@@ -7,9 +7,10 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 13] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
+    ("forward_messages", fuzzing::forward_messages),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),

@@ -17,6 +17,7 @@ mod end_to_end;
 mod evidence;
 mod faults;
 mod feed;
+mod forward;
 mod fuzz_replay;
 mod golden;
 mod grouping;

@@ -108,6 +108,14 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
         Err(error) => check.fault("", error.to_string()),
     }
     // Secrets do not show in what is serialised.
+    if let Some(forward) = &config.serve.forward {
+        let users = forward.users.iter().enumerate().map(|(at, user)| (format!("serve.forward.users[{at}].password"), &user.password));
+        for (path, secret) in users.chain([("serve.forward.shared_key".to_owned(), &forward.shared_key)]) {
+            if secret.as_ref().is_some_and(|secret| secret.expose().contains("${")) {
+                check.fault(&path, format!("{path} holds a ${{ that was not expanded: {QUOTED}"));
+            }
+        }
+    }
     for (at, key) in config.serve.auth.keys.iter().enumerate() {
         if key.key.as_ref().is_some_and(|secret| secret.expose().contains("${")) {
             let path = format!("serve.auth.keys[{at}].key");
@@ -249,6 +257,18 @@ impl Check<'_> {
             self.least(&format!("{name}.max_connections"), listener.max_connections, 1);
             self.least(&format!("{name}.header_timeout"), listener.header_timeout, SHORTEST_WAIT);
             self.least(&format!("{name}.idle_timeout"), listener.idle_timeout, SHORTEST_WAIT);
+        }
+        if let Some(forward) = &serve.forward {
+            self.least("serve.forward.max_connections", forward.max_connections, 1);
+            self.least("serve.forward.handshake_timeout", forward.handshake_timeout, SHORTEST_WAIT);
+            self.least("serve.forward.idle_timeout", forward.idle_timeout, SHORTEST_WAIT);
+            for (other, address) in [("serve.ingest.address", serve.ingest_address()), ("serve.api.address", serve.api_address())] {
+                if !is_unread(self.unread, "serve.forward.address") && !is_unread(self.unread, other) && overlap(forward.address, address) {
+                    let what =
+                        format!("serve.forward.address {} is taken by {other} {address}: give one of them another port", forward.address);
+                    self.fault("serve.forward.address", what);
+                }
+            }
         }
         self.least("serve.requests.timeout", serve.requests.timeout, SHORTEST_WAIT);
         let (ingest, api) = (serve.ingest_address(), serve.api_address());

@@ -1,6 +1,6 @@
 //! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
 //!
-//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`] and [`raw`] read one form each and put what they
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`raw`] and [`forward`] read one form each and put what they
 //! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
 //!
 //! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
@@ -8,12 +8,14 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod forward;
 pub mod inflate;
 pub mod json;
 pub mod labels;
 pub mod loki;
 pub mod media;
 pub mod raw;
+mod records;
 mod room;
 mod sink;
 mod streams;
@@ -64,6 +66,14 @@ pub enum DecodeError {
     /// The JSON text is broken or has another shape.
     #[error("broken JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// A message of the Forward protocol is broken, or of a form that it does not have.
+    #[error("broken message at byte {at}: {what}")]
+    Forward {
+        /// Offset in the message or in its decompressed entries.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
@@ -84,6 +94,7 @@ impl DecodeError {
             | Self::Compressed { .. }
             | Self::Protobuf { .. }
             | Self::Json(_)
+            | Self::Forward { .. }
             | Self::Reserved(_)
             | Self::Tenant(_) => Refusal::Malformed,
         }

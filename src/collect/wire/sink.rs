@@ -129,6 +129,11 @@ impl<'a> Sink<'a> {
         self.counts
     }
 
+    /// Longest line in bytes.
+    pub(super) fn max_line(&self) -> usize {
+        self.rules.given.max_line
+    }
+
     /// A stream begins.
     pub(super) fn count_stream(&mut self) {
         self.counts.streams += 1;

@@ -71,9 +71,7 @@ impl Listener {
         tls: Option<Tls>,
         metrics: &ServeMetrics,
     ) -> Result<Self, BindError> {
-        let wrong = |source| BindError { name, address, source };
-        let tcp = TcpListener::bind(address).await.map_err(wrong)?;
-        let address = tcp.local_addr().map_err(wrong)?;
+        let (tcp, address) = bind(name, address).await?;
         Ok(Self { name, tcp, address, config: config.clone(), tls, metrics: metrics.listener(name) })
     }
 
@@ -132,6 +130,17 @@ impl Listener {
         }
         0
     }
+}
+
+/// Takes an address, and gives it with the port that port 0 became. `name` is the last part of the section that names it.
+///
+/// # Errors
+/// When the address cannot be had, naming it and its setting.
+pub async fn bind(name: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let wrong = |source| BindError { name, address, source };
+    let tcp = TcpListener::bind(address).await.map_err(wrong)?;
+    let bound = tcp.local_addr().map_err(wrong)?;
+    Ok((tcp, bound))
 }
 
 /// Waits for a free slot, then for a connection.

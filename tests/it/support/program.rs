@@ -1,5 +1,6 @@
 //! The program in this process.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -45,6 +46,11 @@ impl Program {
         let app = App::start_at(config, clock).expect("it starts");
         let client = Client::new(app.ingest_url(), app.api_url());
         Self { app: Some(app), client }
+    }
+
+    /// Where it speaks the Forward protocol.
+    pub(crate) fn forward_address(&self) -> SocketAddr {
+        self.app.as_ref().expect("it runs").forward_address().expect("a door for it")
     }
 
     /// Where its ingest listener is.

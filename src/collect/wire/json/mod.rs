@@ -46,7 +46,7 @@ pub fn decode(text: &[u8], shapes: Shapes, sink: &mut Sink<'_>) -> Result<(), De
 const PAY: usize = 1024;
 
 /// Labels from an object begin with this byte in the cache, and a label text that can be read never does.
-const OBJECT: u8 = 0;
+pub(super) const OBJECT: u8 = 0;
 
 /// The state of the walk over one text.
 struct Reading<'s, 'a> {
@@ -113,7 +113,7 @@ impl Reading<'_, '_> {
 }
 
 /// Names and values as `(length, bytes)` one after the other, behind [`OBJECT`]. Of a name that stands twice the last value counts, as in Go.
-fn labels_of_object(key: &[u8]) -> Option<Parsed> {
+pub(super) fn labels_of_object(key: &[u8]) -> Option<Parsed> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut rest = key.get(1..)?;
     while !rest.is_empty() {
@@ -137,7 +137,7 @@ fn split_part(bytes: &[u8]) -> Option<(String, &[u8])> {
 }
 
 /// Appends a part of a pair to the key.
-fn push_part(key: &mut Vec<u8>, part: &[u8]) {
+pub(super) fn push_part(key: &mut Vec<u8>, part: &[u8]) {
     key.extend_from_slice(&(part.len() as u32).to_le_bytes());
     key.extend_from_slice(part);
 }
