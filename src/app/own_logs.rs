@@ -7,7 +7,7 @@
 use memchr::memmem::Finder;
 
 use crate::collect::OwnLogsConfig;
-use crate::model::{Block, SourceName, Stream, kubernetes_of};
+use crate::model::{Block, Hit, SourceName, Stream, kubernetes_of};
 
 /// Environment variables of the downward API.
 const POD: [&str; 2] = ["POD_NAMESPACE", "POD_NAME"];
@@ -17,7 +17,7 @@ const POD: [&str; 2] = ["POD_NAMESPACE", "POD_NAME"];
 pub(super) struct OwnLogs {
     /// Namespace and name, where both are known.
     pod: Option<(String, String)>,
-    /// Names of processes, and a way to see quickly that none is in many records.
+    /// Names of processes, and a way to see quickly that none is in a record.
     names: Vec<String>,
     finders: Vec<Finder<'static>>,
 }
@@ -34,23 +34,51 @@ impl OwnLogs {
         Self { pod, names, finders }
     }
 
-    /// Takes our own lines out of a block and says how many.
+    /// Takes lines of our own streams out of a block and says how many.
     pub(super) fn drop_from(&self, block: &mut Block, source: SourceName) -> u64 {
-        // What the cluster says of our pod is no log of ours.
-        if self.finders.is_empty() || source.tells_of_others() {
+        if !self.looks_at(source) {
             return 0;
         }
         let ours: Vec<bool> = block.streams().iter().map(|stream| self.is_ours(stream)).collect();
-        let in_records = block.streams().iter().any(|stream| stream.workload().pod.is_empty())
-            && self.finders.iter().any(|finder| finder.find(block.bytes()).is_some());
-        if !in_records && !ours.contains(&true) {
+        if !ours.contains(&true) {
             return 0;
         }
         let before = block.lines().len();
-        block.retain_lines(|stream, of, text| {
-            !(ours[of as usize] || in_records && stream.workload().pod.is_empty() && self.is_our_record(text))
-        });
+        block.retain_lines(|line| !ours[line.stream as usize]);
         (before - block.lines().len()) as u64
+    }
+
+    /// Takes hits away that are on records of ours, where labels name no pod. Says how many lines these are, and their bytes.
+    ///
+    /// PERF: only of hits it matters whose they are, so no other record is looked at.
+    pub(super) fn drop_hits(&self, block: &Block, hits: &mut Vec<Hit>, source: SourceName) -> (u64, u64) {
+        let (mut lines, mut bytes) = (0, 0);
+        if !self.looks_at(source) {
+            return (lines, bytes);
+        }
+        let mut last = None;
+        hits.retain(|hit| {
+            let (of, is_ours) = match last {
+                Some((of, is_ours)) if of == hit.line => (of, is_ours),
+                _ => {
+                    let line = &block.lines()[hit.line as usize];
+                    let is_ours = block.stream_of(line).workload().pod.is_empty() && self.is_our_record(block.text(line));
+                    if is_ours {
+                        lines += 1;
+                        bytes += u64::from(line.end - line.start);
+                    }
+                    (hit.line, is_ours)
+                }
+            };
+            last = Some((of, is_ours));
+            !is_ours
+        });
+        (lines, bytes)
+    }
+
+    /// What the cluster says of our pod is no log of ours.
+    fn looks_at(&self, source: SourceName) -> bool {
+        !self.finders.is_empty() && !source.tells_of_others()
     }
 
     fn is_ours(&self, stream: &Stream) -> bool {
@@ -74,7 +102,7 @@ impl OwnLogs {
 mod tests {
     use std::sync::Arc;
 
-    use crate::model::{Labels, Line, Timestamp};
+    use crate::model::{Labels, Line, RuleId, Timestamp};
 
     use super::*;
 
@@ -121,8 +149,13 @@ mod tests {
             (collector, &records[3]),
             (&[("app", "shop")], "stays: kube-sentinel is down"),
         ]);
-        assert_eq!(ours.drop_from(&mut block, SourceName::LokiPush), 7);
-        let left: Vec<_> = block.lines().iter().map(|line| String::from_utf8_lossy(block.text(line)).into_owned()).collect();
+        let text = |block: &Block, line: u32| String::from_utf8_lossy(block.text(&block.lines()[line as usize])).into_owned();
+        assert_eq!(ours.drop_from(&mut block, SourceName::LokiPush), 5);
+        // Each line is met by two rules.
+        let lines = block.lines().len() as u32;
+        let mut hits: Vec<Hit> = (0..lines).flat_map(|line| [0, 1].map(|rule| Hit { line, rule: RuleId(rule) })).collect();
+        assert_eq!(ours.drop_hits(&block, &mut hits, SourceName::LokiPush), (2, (records[0].len() + records[1].len()) as u64));
+        let left: Vec<_> = hits.iter().step_by(2).map(|hit| text(&block, hit.line)).collect();
         assert_eq!(left, ["stays 1", "stays 2", &records[2], &records[3], "stays: kube-sentinel is down"]);
         assert_eq!(ours.drop_from(&mut block, SourceName::LokiPush), 0);
     }

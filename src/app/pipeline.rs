@@ -127,7 +127,9 @@ impl Pipeline {
             }
             in_force.detector.scan(&block, range, &mut scratch.detect, &mut scratch.hits);
         }
-        let scanned = Scanned { source, lines: block.lines().len() as u64, bytes: block.line_bytes(), own };
+        let (own_records, own_bytes) = self.own_logs.drop_hits(&block, &mut scratch.hits, source);
+        let (lines, bytes) = (block.lines().len() as u64 - own_records, block.line_bytes() - own_bytes);
+        let scanned = Scanned { source, lines, bytes, own: own + own_records };
         self.metrics.scanned_with(&mut scratch.detect);
 
         // Nothing to remember: the batch is done.

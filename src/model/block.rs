@@ -132,10 +132,9 @@ impl Block {
         self.lines.truncate(lines);
     }
 
-    /// Keeps the lines for which `keep` says so, of which it is told the stream, its index and the text. Their bytes stay.
-    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Stream, u32, &[u8]) -> bool) {
-        let Self { bytes, lines, streams, .. } = self;
-        lines.retain(|line| keep(&streams[line.stream as usize], line.stream, &bytes[line.start as usize..line.end as usize]));
+    /// Keeps the lines for which `keep` says so. Bytes of the others stay.
+    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Line) -> bool) {
+        self.lines.retain(|line| keep(line));
     }
 
     /// Makes room for that many further lines.
