@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::cluster::{self, ApiServer, ConnectError, Directory, KubernetesConfig};
+use crate::cluster::{self, ApiServer, ConnectError, Directory, KubernetesConfig, WatchSettings};
+use crate::collect::kubernetes_events::KubernetesEvents;
 use crate::flow::{Clock, Readiness, Shutdown};
-use crate::model::Pods;
+use crate::model::{Cursor, Pods, SourceName};
+use crate::store::{Store, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
 use super::config::{Config, ConfigProblem};
@@ -42,6 +44,16 @@ impl Cluster {
     /// Whoever knows the pods.
     pub(super) fn pods(&self) -> Option<Arc<dyn Pods>> {
         self.directory.clone().map(|directory| Arc::new(directory) as Arc<dyn Pods>)
+    }
+
+    /// The source of events, where they are asked for, with how far it was read before.
+    pub(super) fn events(&self, store: &Store, registry: &Registry) -> Result<Option<KubernetesEvents>, StoreError> {
+        if !self.config.events.enabled {
+            return Ok(None);
+        }
+        let cursors: Vec<Cursor> = store.cursors(SourceName::KubernetesEvents)?.into_iter().map(|(cursor, _)| cursor).collect();
+        let (settings, config) = (WatchSettings::of(&self.config), self.config.events.clone());
+        Ok(Some(KubernetesEvents::new(self.api.clone(), settings, config, self.directory.clone(), &cursors, registry)))
     }
 
     /// Begins to keep the directory. The process is not ready before it was filled once, or before that has taken too long.

@@ -315,7 +315,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
-    let pulls = Pulls::new(&ingest_runtime, pull).running();
+    let mut pulls = Pulls::new(&ingest_runtime, pull);
+    if let Some(events) = cluster.as_ref().map(|cluster| cluster.events(&store, &registry)).transpose()?.flatten() {
+        pulls.add(events);
+    }
+    let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 

@@ -47,6 +47,9 @@ pub const JOBS: Collection = Collection { name: "jobs", path: "/apis/batch/v1/jo
 /// Nodes.
 pub const NODES: Collection = Collection { name: "nodes", path: "/api/v1/nodes", metadata_only: true };
 
+/// What components of the cluster tell of objects.
+pub const EVENTS: Collection = Collection { name: "events", path: "/apis/events.k8s.io/v1/events", metadata_only: false };
+
 /// What every object has that can be watched.
 pub trait Object: DeserializeOwned + Send {
     /// Opaque; where a watch goes on.

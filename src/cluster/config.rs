@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ByteSize, Span};
+use crate::model::{ByteSize, Span, TenantId};
 
 /// How the API server is reached, and what is asked of it. Only lists and watches are.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -32,6 +32,22 @@ pub struct KubernetesConfig {
     pub max_page: ByteSize,
     /// Which workload and node a pod belongs to.
     pub directory: DirectoryConfig,
+    /// Events of the API as lines.
+    pub events: EventsConfig,
+}
+
+/// Events of the API: what kubelet, scheduler and controllers tell of objects.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventsConfig {
+    /// Take events as lines, `reason: note`, of the object that they are about.
+    pub enabled: bool,
+    /// Whose lines they are.
+    pub tenant: TenantId,
+    /// At the first start, events that happened longer ago are not taken.
+    pub max_age: Span,
+    /// Events whose counts are remembered, so that of each repetition only what is new counts.
+    pub max_known: usize,
 }
 
 /// What is remembered of pods.
@@ -68,6 +84,21 @@ impl Default for KubernetesConfig {
             // Pods are 5 to 20 KiB each.
             max_page: ByteSize::mib(32),
             directory: DirectoryConfig::default(),
+            events: EventsConfig::default(),
+        }
+    }
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            // That of pushes without a tenant.
+            tenant: TenantId::parse("fake").expect("letters only"),
+            // What is older was seen by whoever looked before, and has most often mended itself.
+            max_age: Span::secs(300),
+            // The API server keeps events for an hour; a large cluster in trouble has some ten thousand then. About 200 bytes each.
+            max_known: 50_000,
         }
     }
 }

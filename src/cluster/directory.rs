@@ -184,6 +184,13 @@ impl Directory {
         book.forget(now);
     }
 
+    /// What manages a ReplicaSet or a Job, where that is known.
+    #[must_use]
+    pub fn manager(&self, kind: &str, namespace: &str, name: &str) -> Option<Box<str>> {
+        let book = self.read();
+        Some(book.owners.get(&owner_key(kind, namespace, name))?.owner.as_ref()?.name.clone())
+    }
+
     /// How much is known.
     #[must_use]
     pub fn known(&self) -> Known {
@@ -246,6 +253,9 @@ impl Kind {
 impl Book {
     fn apply_pod(&mut self, object: &PodObject, now: Timestamp) {
         let meta = &object.metadata;
+        if !is_name(&meta.name) || !is_name(&meta.namespace) || meta.uid.is_empty() {
+            return;
+        }
         let key = key(&meta.namespace, &meta.name);
         let list = self.lists[Kind::Pods as usize];
         let is_known = self.pods.get(&key).is_some_and(|pods| pods.iter().any(|pod| *pod.uid == *meta.uid && pod.gone.is_none()));
@@ -415,6 +425,11 @@ fn at_time<'p>(pods: impl Iterator<Item = &'p Pod>, at: Timestamp) -> Option<&'p
         }
     }
     found
+}
+
+/// As any server gives names; keys rest on it.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
 }
 
 fn key(namespace: &str, name: &str) -> Arc<str> {

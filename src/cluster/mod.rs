@@ -10,6 +10,8 @@
 //!              Watch (nodes, metadata)       ─┘
 //! ```
 //!
+//! Events of the API are no concern of the directory: `collect` watches them as one of its doors.
+//!
 //! A [`Watch`] lists in pages, watches from there with bookmarks, goes on where it was after a break, lists again when the server forgot that
 //! place (410), and waits longer after each failure. It is pulled by who reads it, so backpressure is the socket's own.
 //!
@@ -27,12 +29,14 @@ mod objects;
 mod owners;
 mod watch;
 
-pub use client::{ApiError, ApiServer, Collection, ConnectError, JOBS, ListPage, NODES, Object, PODS, REPLICA_SETS, Trouble, check_access};
-pub use config::{DirectoryConfig, KubernetesConfig};
+pub use client::{
+    ApiError, ApiServer, Collection, ConnectError, EVENTS, JOBS, ListPage, NODES, Object, PODS, REPLICA_SETS, Trouble, check_access,
+};
+pub use config::{DirectoryConfig, EventsConfig, KubernetesConfig};
 pub use directory::{Directory, Kind, Known};
 pub use keep::keep_directory;
 pub use lines::{Line, WatchLines};
 pub use metrics::{Metrics, WatchMetrics};
 pub use objects::{Metadata, Owned, OwnerReference, PodIp, PodObject, PodSpec, PodStatus, UsedLabels};
 pub use owners::Controller;
-pub use watch::{Step, Watch, WatchSettings};
+pub use watch::{Step, Watch, WatchSettings, change_of};

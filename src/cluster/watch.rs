@@ -178,6 +178,23 @@ impl<T: Object> Watch<T> {
         }
     }
 
+    /// The next change that comes by a watch which is open; `None` when a request comes first, and for all else that [`Watch::step`] tells.
+    /// Nothing is lost when this is dropped while it waits.
+    pub async fn more(&mut self) -> Option<Step<T>> {
+        loop {
+            if let Some(step) = self.told.front() {
+                let is_change = matches!(step, Step::Changed(_) | Step::Removed(_) | Step::Reached(_));
+                return if is_change { self.told.pop_front() } else { None };
+            }
+            if self.not_before.is_some() || !matches!(self.state, State::Watching { lines: Some(_), .. }) {
+                return None;
+            }
+            if let Err(error) = self.watch().await {
+                self.failed(&error);
+            }
+        }
+    }
+
     /// Reads a page.
     async fn list(&mut self, more: String) -> Result<(), ApiError> {
         let page = match self.api.list::<T>(self.of, self.page, &more).await {
@@ -287,6 +304,15 @@ impl<T: Object> Watch<T> {
         let wait = jittered(self.retry).max(error.retry_after.unwrap_or_default());
         self.retry = (self.retry * 2).min(self.settings.retry.1);
         self.not_before = Some(Instant::now() + wait);
+    }
+}
+
+/// The change that a line of a watch tells, if it tells one.
+#[must_use]
+pub fn change_of<T: Object>(line: &[u8]) -> Option<Step<T>> {
+    match read(line) {
+        Read::Step(step, _) => Some(step),
+        Read::Unreadable(_) | Read::Error(_) => None,
     }
 }
 

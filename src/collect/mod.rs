@@ -24,6 +24,7 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+pub mod kubernetes_events;
 mod loki_push;
 mod metrics;
 mod pool;

@@ -7,7 +7,7 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 14] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("forward_messages", fuzzing::forward_messages),
@@ -20,6 +20,7 @@ const TARGETS: [(&str, Target); 13] = [
     ("template", fuzzing::template),
     ("message", fuzzing::message),
     ("trace", fuzzing::trace),
+    ("kubernetes", fuzzing::kubernetes),
     ("detect_differential", fuzzing::detect_differential),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube_sentinel::cluster::{JOBS, KubernetesConfig, NODES, PODS, PodObject, REPLICA_SETS, Step, Watch, WatchSettings};
+use kube_sentinel::cluster::{EVENTS, JOBS, KubernetesConfig, NODES, PODS, PodObject, REPLICA_SETS, Step, Watch, WatchSettings};
 use kube_sentinel::model::ByteSize;
 use serde_json::{Value, json};
 
@@ -348,7 +348,7 @@ fn the_rights_in_deploy_are_exactly_what_is_asked_of_the_server() {
             granted.extend(texts(&rule["resources"]).iter().map(|resource| format!("{group}/{resource}")));
         }
     }
-    let mut used: Vec<String> = [PODS, REPLICA_SETS, JOBS, NODES]
+    let mut used: Vec<String> = [PODS, REPLICA_SETS, JOBS, NODES, EVENTS]
         .iter()
         .map(|collection| {
             let parts: Vec<&str> = collection.path.trim_start_matches("/apis/").trim_start_matches("/api/").split('/').collect();

@@ -25,6 +25,7 @@ mod hostile_lines;
 mod incidents;
 mod kubernetes;
 mod kubernetes_contract;
+mod kubernetes_events;
 mod lifecycle;
 mod limits;
 mod loki_push;

@@ -13,14 +13,14 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("rules", &["model"]),
     ("cluster", &["model", "flow", "telemetry"]),
     ("store", &["model", "flow", "telemetry"]),
-    ("collect", &["model", "flow", "telemetry"]),
+    ("collect", &["model", "flow", "telemetry", "cluster"]),
     ("detect", &["model", "rules"]),
     ("group", &["model", "rules"]),
     ("serve", &["model", "flow", "telemetry", "rules", "store", "proto"]),
     ("app", &["model", "telemetry", "proto", "flow", "rules", "cluster", "store", "collect", "detect", "group", "serve"]),
     ("cli", &["model", "telemetry", "proto", "rules", "store", "detect", "group", "serve", "app"]),
     ("main", &["cli"]),
-    ("fuzzing", &["model", "flow", "rules", "collect", "detect", "group", "app"]),
+    ("fuzzing", &["model", "flow", "rules", "cluster", "collect", "detect", "group", "app"]),
     ("lib", &[]),
 ];
 

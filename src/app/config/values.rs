@@ -249,6 +249,7 @@ impl Check<'_> {
         self.least("kubernetes.page", kubernetes.page, 1);
         self.least("kubernetes.max_page", kubernetes.max_page, SMALLEST_PAGE);
         self.least("kubernetes.directory.max_objects", kubernetes.directory.max_objects, 1);
+        self.least("kubernetes.events.max_known", kubernetes.events.max_known, 1);
     }
 
     fn listeners(&mut self, config: &Config) {
