@@ -285,7 +285,7 @@ impl Book {
             list,
         };
         let addresses = pod.addresses.clone();
-        let pods = self.pods.entry(Arc::clone(&key)).or_default();
+        let pods = self.pods.entry(Arc::clone(&key)).or_insert_with(|| Vec::with_capacity(1));
         let at = pods.iter().position(|known| known.uid == uid);
         let old = match at {
             Some(at) => std::mem::replace(&mut pods[at], pod).addresses,
@@ -299,7 +299,7 @@ impl Book {
             self.drop_address(*address, &key);
         }
         for address in addresses {
-            let keys = self.by_address.entry(address).or_default();
+            let keys = self.by_address.entry(address).or_insert_with(|| Vec::with_capacity(1));
             if !keys.contains(&key) {
                 keys.push(Arc::clone(&key));
             }

@@ -1,7 +1,7 @@
 //! A fake API server of Kubernetes, over TCP and in memory.
 //!
 //! It does what a real one does as far as anything here asks for it: lists in pages, watches with versions and bookmarks, 410 when a version
-//! is too old, conflicts, preconditions, dry runs in query and body, whole objects and their metadata alone. `tests/it/kubernetes.rs` holds it to
+//! is too old, conflicts, preconditions, dry runs in query and body, whole objects and their metadata alone. `tests/it/kubernetes_contract.rs` holds it to
 //! a contract that it shares with a real server. It has no controllers: nothing happens but what a test does. [`Faults`] make it fail.
 
 mod objects;
