@@ -5,6 +5,7 @@
 
 mod absence;
 mod cluster;
+mod commit_folding;
 mod commit_loop;
 mod config;
 mod cursors;
@@ -27,6 +28,7 @@ mod scan_groups;
 mod scan_traces;
 mod scenario;
 mod start;
+mod syslog;
 mod virtual_time;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};

@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use crate::collect::tail::FileSource;
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{
     AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, Identities, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails,
 };
-use crate::model::Generation;
+use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
 use crate::serve::config::ListenerConfig;
@@ -39,6 +40,7 @@ use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
 use super::running::App;
+use super::syslog::SyslogAccess;
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,7 @@ struct Access {
     /// Ingest and API.
     doors: [DoorAccess; 2],
     forward: Option<ForwardAccess>,
+    syslog: Option<SyslogAccess>,
 }
 
 struct DoorAccess {
@@ -110,8 +113,10 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
     let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    match (keys, ingest, api, forward) {
-        (Ok(keys), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, doors: [ingest, api], forward }),
+    let syslog = config.serve.syslog.as_ref().map(SyslogAccess::load).transpose();
+    let syslog = syslog.map_err(|errors| problems.extend(errors));
+    match (keys, ingest, api, forward, syslog) {
+        (Ok(keys), Some(ingest), Some(api), Ok(forward), Ok(syslog)) => Ok(Access { keys, doors: [ingest, api], forward, syslog }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -286,12 +291,25 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         forward_address = Some(address);
         peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
+    let mut syslog_addresses = Vec::new();
+    if let Some(syslog) = &access.syslog {
+        let (door, addresses) = ingest_runtime.block_on(syslog.open(doors.clone(), &registry))?;
+        syslog_addresses = addresses;
+        peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
     drop(doors);
     let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
     let urls = (url(&ingest_listener), url(&api_listener));
 
     let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
-    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls), ("forward certificate", forward_tls)] {
+    let syslog_tls = access.syslog.as_ref().and_then(|syslog| syslog.tls.clone());
+    let certificates = [
+        ("ingest certificate", ingest.tls),
+        ("api certificate", api.tls),
+        ("forward certificate", forward_tls),
+        ("syslog certificate", syslog_tls),
+    ];
+    for (what, tls) in certificates {
         if let Some(tls) = tls {
             api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
         }
@@ -319,6 +337,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     if let Some(events) = cluster.as_ref().map(|cluster| cluster.events(&store, &registry)).transpose()?.flatten() {
         pulls.add(events);
     }
+    if config.collect.files.is_used() {
+        let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
+        pulls.add(FileSource::new(&config.collect, cursors));
+    }
     let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
@@ -326,6 +348,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     Ok(App {
         urls,
         forward: forward_address,
+        syslog: syslog_addresses,
         peers,
         store,
         registry,

@@ -36,7 +36,8 @@ pub(super) struct DoorMetrics {
 pub const DROPPED_LINES: &str = "Received lines of taken requests that were not scanned.";
 
 /// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 2] = [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[])];
+const DOORS: [(SourceName, &[u16]); 3] =
+    [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[]), (SourceName::Syslog, &[])];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 

@@ -42,7 +42,7 @@ impl Identities {
     /// The stream of a hit with the identity that the cluster knows, or as it is.
     pub(super) fn confirm(&self, stream: Arc<Stream>, at: Timestamp) -> Arc<Stream> {
         let claimed = stream.workload();
-        if claimed.provenance != Provenance::Claim {
+        if claimed.provenance == Provenance::ApiServer {
             return stream;
         }
         if claimed.pod.is_empty() {

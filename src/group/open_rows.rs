@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{KnownPod, Labels, Provenance, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp};
+use crate::model::{Labels, Provenance, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, Workload};
 use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Place, tenant_hash};
 use super::names::StateNames;
-use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace};
+use super::open_traces::{LoneLine, OpenHit, OpenKey, OpenTrace};
 use super::shown::redacted;
 use super::trace::Fold;
 
@@ -33,13 +33,14 @@ struct Saved {
     known: Option<SavedPod>,
 }
 
-/// A [`KnownPod`] with the name that its workload goes by.
+/// A [`Workload`] that is more than what labels claim.
 #[derive(Serialize, Deserialize)]
 struct SavedPod {
     namespace: Box<str>,
     pod: Box<str>,
     workload: Box<str>,
     node: Box<str>,
+    provenance: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,12 +63,13 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
     let labels: Vec<_> = sent.iter().map(|(name, value)| (name.to_owned(), redacted(name, value))).collect();
     let had_secrets = sent.iter().zip(&labels).any(|((_, sent), (_, kept))| sent != kept);
     let who = trace.stream.workload();
-    let is_confirmed = who.provenance == Provenance::ApiServer;
+    let is_confirmed = who.provenance != Provenance::Claim;
     let known = is_confirmed.then(|| SavedPod {
         namespace: who.namespace.clone(),
         pod: who.pod.clone(),
         workload: who.name.clone(),
         node: who.node.clone(),
+        provenance: who.provenance.as_str().to_owned(),
     });
     let hit = |hit: &OpenHit| SavedHit {
         rule: rules.rule(hit.rule).name.clone(),
@@ -120,9 +122,10 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
     };
     let claimed = Stream::claimed(labels);
     let stream = Arc::new(match saved.known {
-        // Of a pod that has no kind any more nobody asks for one.
-        Some(SavedPod { namespace, pod, workload, node }) => {
-            claimed.confirmed(&KnownPod { namespace, pod, node, kind: Box::default(), workload: workload.clone() }, &workload)
+        Some(SavedPod { namespace, pod, workload, node, provenance }) => {
+            let container = claimed.workload().container.clone();
+            let provenance = Provenance::parse(&provenance).unwrap_or(Provenance::Claim);
+            claimed.of_workload(Workload { namespace, name: workload, pod, container, node, provenance })
         }
         None => claimed,
     });

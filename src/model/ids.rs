@@ -38,11 +38,13 @@ pub enum SourceName {
     KubernetesEvents,
     /// The Forward protocol of Fluent Bit and Fluentd.
     Forward,
+    /// Syslog over TCP, TLS and UDP.
+    Syslog,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
+    pub const ALL: [Self; 6] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
 
     /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
     #[must_use]
@@ -59,6 +61,7 @@ impl SourceName {
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
+            Self::Syslog => "syslog",
         }
     }
 }

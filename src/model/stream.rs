@@ -31,6 +31,13 @@ impl Stream {
         Self { id: StreamId(hash.digest()), workload: Workload::claimed(&labels), labels }
     }
 
+    /// A stream of a file that the kubelet wrote: the labels are what its path says.
+    #[must_use]
+    pub fn of_kubelet(labels: Labels) -> Self {
+        let claimed = Self::claimed(labels);
+        Self { workload: Workload { provenance: Provenance::KubeletPath, ..claimed.workload }, ..claimed }
+    }
+
     /// The stream with the identity that one of its records tells, as labels `namespace`, `pod`, `container` and `node`. What the sender's
     /// labels say already, under any name, stays as they say it.
     #[must_use]
@@ -59,15 +66,25 @@ impl Stream {
             pod: pod.pod.clone(),
             container: self.workload.container.clone(),
             node: node.clone(),
-            provenance: Provenance::ApiServer,
+            // Of a path that the kubelet wrote more is known than that there is such a pod.
+            provenance: match self.workload.provenance {
+                Provenance::Claim => Provenance::ApiServer,
+                known => known,
+            },
         };
+        self.of_workload(workload)
+    }
+
+    /// The stream as one of this workload. Labels stay as sent.
+    #[must_use]
+    pub fn of_workload(&self, workload: Workload) -> Self {
         Self { id: self.id, labels: self.labels.clone(), workload }
     }
 
     /// The stream of a node that the cluster has.
     #[must_use]
     pub fn of_known_node(&self) -> Self {
-        Self { workload: Workload { provenance: Provenance::ApiServer, ..self.workload.clone() }, ..self.clone() }
+        self.of_workload(Workload { provenance: Provenance::ApiServer, ..self.workload.clone() })
     }
 
     /// True when a label says that a process or service of this name logged.

@@ -7,6 +7,8 @@ use super::Labels;
 pub enum Provenance {
     /// The sender's labels say so.
     Claim,
+    /// The kubelet wrote the lines to a file whose path says so.
+    KubeletPath,
     /// The API server has the pod that the sender's labels name, or the node where they name no pod: workload and node are as it says.
     ApiServer,
 }
@@ -17,6 +19,7 @@ impl Provenance {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
+            Self::KubeletPath => "kubelet_path",
             Self::ApiServer => "api_server",
         }
     }
@@ -24,7 +27,7 @@ impl Provenance {
     /// The inverse of [`Provenance::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Claim, Self::ApiServer].into_iter().find(|provenance| provenance.as_str() == text)
+        [Self::Claim, Self::KubeletPath, Self::ApiServer].into_iter().find(|known| known.as_str() == text)
     }
 }
 

@@ -1,11 +1,12 @@
 //! From rule files as written to a checked set, with every problem of every file at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{Generation, Priority, RuleId, RuleName, Span};
 
 use super::file::{self, MatchEntry, RemediationEntry, RuleEntry};
+use super::named::{Named, check_names};
 use super::problem::{Located, Place, Report, shown};
 use super::reader::nearest;
 use super::set::{ACTIONS, DEFAULT_COOLDOWN};
@@ -48,14 +49,6 @@ pub struct Loaded {
     pub digest: ContentDigest,
 }
 
-/// A rule that was read, whether or not it is usable, for the checks across rules.
-#[derive(Debug)]
-struct Named {
-    source: usize,
-    name: Located<String>,
-    formerly: Vec<Located<String>>,
-}
-
 /// Checks all files and makes a set of their enabled rules, in the order of the sources and of the rules in them.
 ///
 /// # Errors
@@ -92,7 +85,12 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
             let at = Place { line: taken.line, column: 0 };
             reports[index].problem(at, "unmatched lines are stored under this name", "make it the last rule, or give it another name");
         }
-        rules.push(default_rule());
+        rules.push(Rule {
+            description: Some("A line that met no rule.".to_owned()),
+            priority: Priority::P4,
+            window: DEFAULT_WINDOW,
+            ..Rule::bare(DEFAULT_RULE, BUILT_IN)
+        });
     }
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for mut report in reports {
@@ -106,48 +104,6 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     }
     let set = RuleSet::new(generation, rules, options.store_unmatched && !own_default).with_disabled(disabled);
     Ok(Loaded { set, warnings, digest: content_digest(sources) })
-}
-
-impl Named {
-    fn of(entry: &RuleEntry, source: usize) -> Option<Self> {
-        let name = entry.name.clone()?;
-        Some(Self { source, name, formerly: entry.formerly.clone().unwrap_or_default() })
-    }
-}
-
-/// Names and former names are unique over all files, disabled rules included: state is kept by them.
-fn check_names(named: &[Named], sources: &[RuleSource], reports: &mut [Report]) {
-    let place = |rule: &Named, at: Place| format!("{}:{}", sources[rule.source].name, at.line);
-    let mut owners: HashMap<&str, String> = HashMap::new();
-    for rule in named {
-        let report = &mut reports[rule.source];
-        report.set_rule(Some(&rule.name.value));
-        if let Some(owner) = owners.get(rule.name.value.as_str()) {
-            report.problem(rule.name.at, format!("the name is taken by the rule at {owner}"), "give each rule its own name");
-        } else {
-            owners.insert(&rule.name.value, place(rule, rule.name.at));
-        }
-    }
-    let mut claims: HashMap<&str, String> = HashMap::new();
-    for rule in named {
-        let report = &mut reports[rule.source];
-        report.set_rule(Some(&rule.name.value));
-        for former in &rule.formerly {
-            let text = shown(&former.value);
-            if let Some(owner) = owners.get(former.value.as_str()) {
-                report.problem(
-                    former.at,
-                    format!("the former name '{text}' is the name of the rule at {owner}"),
-                    "take it out of `formerly:`",
-                );
-            } else if let Some(claim) = claims.get(former.value.as_str()) {
-                report.problem(former.at, format!("the former name '{text}' is claimed at {claim} too"), "keep it in one rule");
-            } else {
-                claims.insert(&former.value, place(rule, former.at));
-            }
-        }
-        report.set_rule(None);
-    }
 }
 
 /// Checks one rule. None when it is not usable, which the report then says.
@@ -443,30 +399,4 @@ fn span(text: &Located<String>, key: &str, least: Duration, most: Duration, repo
     };
     report.problem(text.at, what, "write a number with a unit, such as 30s, 5m or 1h30m");
     None
-}
-
-/// The rule that lines meet when they meet no other, where they are stored.
-fn default_rule() -> Rule {
-    Rule {
-        id: RuleId(0),
-        name: RuleName::new(DEFAULT_RULE),
-        formerly: Vec::new(),
-        description: Some("A line that met no rule.".to_owned()),
-        runbook: None,
-        priority: Priority::P4,
-        pattern: None,
-        keywords: None,
-        keyword_list: Vec::new(),
-        exclude: Vec::new(),
-        selector: Selector::default(),
-        continues: false,
-        count: 1,
-        absent: None,
-        window: DEFAULT_WINDOW,
-        by: vec![CountBy::Workload],
-        remediation: Remediation::default(),
-        samples: Samples::default(),
-        file: BUILT_IN.to_owned(),
-        line: 1,
-    }
 }

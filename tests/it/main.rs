@@ -46,6 +46,8 @@ mod shipped_rules;
 mod store;
 mod subscribe;
 mod support;
+mod syslog;
+mod tail;
 mod templates;
 mod tidy;
 mod tls;

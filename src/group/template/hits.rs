@@ -21,13 +21,13 @@ use crate::model::{TemplateBirth, TemplateGroup};
 use crate::rules::CountBy;
 
 use crate::group::fingerprint::{Identity, Place};
-use crate::group::sight::Sightings;
+use crate::group::sightings::Sightings;
 
 use super::groups::Groups;
 use super::key::{HOLE, STAND_IN, key_of_digits};
 
 /// Goes up when the mask, the keys or the rules of merging change: groups of another version are not continued.
-pub const TEMPLATE_VERSION: u64 = 3;
+pub const TEMPLATE_VERSION: u64 = 4;
 
 /// Groups that the hits of one rule at one workload may found, of all that may be: a tenth.
 const SHARE: usize = 10;
