@@ -4,6 +4,7 @@
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
 mod absence;
+mod cluster;
 mod commit_folding;
 mod commit_loop;
 mod config;
@@ -13,6 +14,7 @@ mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;
+mod own_logs;
 mod pipeline;
 mod probe;
 mod pulls;

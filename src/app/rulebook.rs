@@ -160,6 +160,7 @@ impl Rulebook {
             captures: None,
             open,
             tails,
+            identities: None,
         };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use crate::collect::tail::FileSource;
 use crate::collect::{self, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
-use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
+use crate::group::{
+    AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, Identities, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails,
+};
 use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -25,12 +27,14 @@ use crate::store::{self, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
 use super::absence::Absence;
+use super::cluster::{self, Cluster};
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::cursors::{CursorBook, CursorWriter};
 use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
+use super::own_logs::OwnLogs;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
 use super::probe::{Canary, Prober};
 use super::pulls::{self, Pulls};
@@ -96,6 +100,7 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
     }
     problems.extend(access(config, None).err().unwrap_or_default());
     problems.extend(pulls::problems(config));
+    problems.extend(cluster::problems(config));
     problems
 }
 
@@ -162,6 +167,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
     let starting = readiness.hold("starting");
 
+    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
+    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
+    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
+    let cluster = Cluster::connect(&config.kubernetes, &api_runtime).map_err(|problem| StartError::Configuration(vec![problem]))?;
+
     // What the store remembers, and what the rules change about it: a start with other rules is a reload.
     let (store, mut writer) =
         store::open(&config.store_path(), &config.store, clock.clone(), store::Metrics::register(registry.recorder()))?;
@@ -201,6 +211,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         repeats,
         group,
         cluster: config.cluster.clone(),
+        own_logs: OwnLogs::new(&config.collect.own_logs),
+        identities: cluster.as_ref().and_then(Cluster::pods).map(Identities::new),
         storm: StormGuard::new(&config.group.storm),
         captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
         tails,
@@ -308,9 +320,6 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         .collect();
     drop(routers.otlp);
 
-    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
-    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
-    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
     let bind = |runtime: &Runtime, (door, router): (DoorAccess, Router)| {
         let listener = runtime.block_on(Listener::bind(door.name, door.address, &door.config, door.tls.clone(), &serve_metrics))?;
         let router = serve::closing_when_draining(router, readiness.clone());
@@ -355,6 +364,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         async move { registry.upkeep().await }
     });
     api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
+    if let Some(cluster) = &cluster {
+        cluster.keep(&api_runtime, &registry, &clock, &readiness, &shutdown);
+    }
     let router = ingest.router.clone();
     let ingest_server = ingest_runtime.spawn(ingest.listener.serve(ingest.router, shutdown.clone()));
     let api_server = api_runtime.spawn(api.listener.serve(api.router, shutdown.clone()));
@@ -372,6 +384,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let mut pulls = Pulls::new(&ingest_runtime, pull);
     for loki in loki_tails {
         pulls.add(loki);
+    }
+    if let Some(events) = cluster.as_ref().map(|cluster| cluster.events(&store, &registry)).transpose()?.flatten() {
+        pulls.add(events);
     }
     if config.collect.files.is_used() {
         let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();

@@ -44,6 +44,22 @@ pub struct CollectConfig {
     pub loki: Vec<LokiTailConfig>,
     /// Files of this machine.
     pub files: FilesConfig,
+    /// What this program logs itself comes back where a collector sends all logs of a cluster.
+    pub own_logs: OwnLogsConfig,
+}
+
+/// Which lines are our own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnLogsConfig {
+    /// Drop lines of our own and count them, with the reason `own_logs`.
+    pub ignore: bool,
+    /// The namespace that we run in. Unset: what the environment variable `POD_NAMESPACE` says.
+    pub namespace: Option<String>,
+    /// The pod that we run in. Unset: what the environment variable `POD_NAME` says.
+    pub pod: Option<String>,
+    /// Names under which our lines come: of the workload or container, or in a label that says which program or service logged.
+    pub names: Vec<String>,
 }
 
 impl Default for CollectConfig {
@@ -77,7 +93,15 @@ impl Default for CollectConfig {
             large_at_once: 2,
             loki: Vec::new(),
             files: FilesConfig::default(),
+            own_logs: OwnLogsConfig::default(),
         }
+    }
+}
+
+impl Default for OwnLogsConfig {
+    fn default() -> Self {
+        // A line of ours that makes an event may make another line.
+        Self { ignore: true, namespace: None, pod: None, names: vec!["kube-sentinel".to_owned()] }
     }
 }
 

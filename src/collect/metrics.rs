@@ -32,6 +32,9 @@ pub(super) struct DoorMetrics {
     label_cache_misses: Counter,
 }
 
+/// What the counter of dropped lines says of itself.
+pub const DROPPED_LINES: &str = "Received lines of taken requests that were not scanned.";
+
 /// Every door that lines are pushed through, and every status that it answers with.
 ///
 /// Answers of gRPC count under the code that the same answer has over HTTP.
@@ -63,7 +66,7 @@ impl Metrics {
         );
         names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
         names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
-        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
+        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, DROPPED_LINES);
         names.counter(
             "kube_sentinel_collect_lines_refused_total",
             Unit::Count,

@@ -25,6 +25,7 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+pub mod kubernetes_events;
 mod lines;
 mod loki_push;
 pub mod loki_tail;
@@ -44,8 +45,8 @@ use axum::Router;
 use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 use crate::model::SourceName;
 
-pub use config::CollectConfig;
-pub use metrics::Metrics;
+pub use config::{CollectConfig, OwnLogsConfig};
+pub use metrics::{DROPPED_LINES, Metrics};
 pub use socket::{Certificates, Socket, SocketLimits};
 
 /// What the doors need from the rest of the process.

@@ -4,6 +4,7 @@
 
 mod detect;
 mod group;
+mod kubernetes;
 mod message;
 mod trace;
 
@@ -24,6 +25,7 @@ use crate::rules;
 
 pub use detect::{assert_same, detect_differential};
 pub use group::{mask, redact, template};
+pub use kubernetes::kubernetes;
 pub use message::message;
 pub use trace::trace;
 

@@ -148,6 +148,11 @@ impl Block {
         lines.retain(|line| keep(&streams[line.stream as usize], line, &bytes[line.start as usize..line.end as usize]));
     }
 
+    /// Keeps the lines for which `keep` says so. Bytes of the others stay.
+    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Line) -> bool) {
+        self.lines.retain(|line| keep(line));
+    }
+
     /// Makes room for that many further lines.
     pub fn reserve_lines(&mut self, lines: usize) {
         self.lines.reserve(lines);

@@ -51,6 +51,12 @@ impl SourceName {
     pub const ALL: [Self; 8] =
         [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
 
+    /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
+    #[must_use]
+    pub fn tells_of_others(self) -> bool {
+        self == Self::KubernetesEvents
+    }
+
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -19,6 +19,7 @@ mod incident;
 mod labels;
 mod life;
 pub mod message;
+mod pods;
 mod priority;
 mod reason;
 mod record;
@@ -47,6 +48,7 @@ pub use incident::{
 };
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
+pub use pods::{KnownPod, PodRef, Pods};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use record::{Kubernetes, MAX_NAME, kubernetes_of};

@@ -623,6 +623,8 @@ pub enum Provenance {
     Claim = 1,
     /// The kubelet wrote the lines to a file whose path says so.
     KubeletPath = 2,
+    /// The API server of the cluster has the pod, or the node where no pod is named.
+    ApiServer = 3,
 }
 impl Provenance {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -634,6 +636,7 @@ impl Provenance {
             Self::Unspecified => "PROVENANCE_UNSPECIFIED",
             Self::Claim => "PROVENANCE_CLAIM",
             Self::KubeletPath => "PROVENANCE_KUBELET_PATH",
+            Self::ApiServer => "PROVENANCE_API_SERVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -642,6 +645,7 @@ impl Provenance {
             "PROVENANCE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROVENANCE_CLAIM" => Some(Self::Claim),
             "PROVENANCE_KUBELET_PATH" => Some(Self::KubeletPath),
+            "PROVENANCE_API_SERVER" => Some(Self::ApiServer),
             _ => None,
         }
     }

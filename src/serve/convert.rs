@@ -261,6 +261,7 @@ fn workload(workload: &model::Workload) -> v1::Workload {
         provenance: match workload.provenance {
             Provenance::Claim => v1::Provenance::Claim.into(),
             Provenance::KubeletPath => v1::Provenance::KubeletPath.into(),
+            Provenance::ApiServer => v1::Provenance::ApiServer.into(),
         },
     }
 }

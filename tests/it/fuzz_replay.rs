@@ -26,6 +26,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("template", fuzzing::template),
     ("message", fuzzing::message),
     ("trace", fuzzing::trace),
+    ("kubernetes", fuzzing::kubernetes),
     ("detect_differential", fuzzing::detect_differential),
 ];
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_saphyr::{Error, Location};
 
 use crate::app::legacy::{self, Legacy};
+use crate::cluster::KubernetesConfig;
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
@@ -40,6 +41,7 @@ struct Written {
     cluster: String,
     rules: RulesConfig,
     collect: CollectConfig,
+    kubernetes: KubernetesConfig,
     detect: DetectConfig,
     group: GroupConfig,
     serve: ServeConfig,
@@ -48,7 +50,6 @@ struct Written {
     probe: ProbeConfig,
     rules_file: Option<PathBuf>,
     loki: Option<legacy::Loki>,
-    kubernetes: Option<legacy::Kubernetes>,
     web: Option<legacy::Web>,
     remediation: Option<legacy::Remediation>,
     extensions: Option<serde_json::Value>,
@@ -147,6 +148,7 @@ impl Written {
             cluster: self.cluster,
             rules: self.rules,
             collect: self.collect,
+            kubernetes: self.kubernetes,
             detect: self.detect,
             group: self.group,
             serve: self.serve,
@@ -157,7 +159,6 @@ impl Written {
         let old = Legacy {
             rules_file: self.rules_file,
             loki: self.loki,
-            kubernetes: self.kubernetes,
             web: self.web,
             remediation: self.remediation,
             store_type: self.store.kind,

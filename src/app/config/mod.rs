@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::KubernetesConfig;
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
@@ -43,6 +44,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Log doors.
     pub collect: CollectConfig,
+    /// The API server of the cluster.
+    pub kubernetes: KubernetesConfig,
     /// Matching engine.
     pub detect: DetectConfig,
     /// Grouping of hits into events.

@@ -11,6 +11,11 @@ use super::Config;
 /// Shorter waits end before anybody can answer.
 const SHORTEST_WAIT: Span = Span(Duration::from_millis(100));
 
+/// Shorter ones only burden a server that is in trouble.
+const SHORTEST_RETRY: Span = Span(Duration::from_millis(10));
+
+/// The largest object of etcd is 1.5 MiB, and JSON makes it larger.
+const SMALLEST_PAGE: ByteSize = ByteSize(4 << 20);
 /// Shorter pauses between two looks at files are a load for nothing.
 const SHORTEST_LOOK: Span = Span(Duration::from_millis(10));
 
@@ -77,6 +82,7 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     ] {
         check.least(path, time, SHORTEST_WAIT);
     }
+    check.kubernetes(config);
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
         check.least(path, age, Span::secs(1));
     }
@@ -287,6 +293,21 @@ impl Check<'_> {
             );
             self.fault("store.max_incident_age", what);
         }
+    }
+
+    fn kubernetes(&mut self, config: &Config) {
+        let kubernetes = &config.kubernetes;
+        let names = [("kubernetes.kubeconfig", kubernetes.kubeconfig.is_some()), ("kubernetes.context", kubernetes.context.is_some())];
+        for (path, _) in names.iter().filter(|(_, given)| kubernetes.enabled && kubernetes.in_cluster && *given) {
+            self.fault(path, format!("{path} is not read while kubernetes.in_cluster is true: set that to false, or leave {path} out"));
+        }
+        self.least("kubernetes.timeout", kubernetes.timeout, SHORTEST_WAIT);
+        self.least("kubernetes.retry", kubernetes.retry, SHORTEST_RETRY);
+        self.least("kubernetes.max_retry", kubernetes.max_retry, kubernetes.retry);
+        self.least("kubernetes.page", kubernetes.page, 1);
+        self.least("kubernetes.max_page", kubernetes.max_page, SMALLEST_PAGE);
+        self.least("kubernetes.directory.max_objects", kubernetes.directory.max_objects, 1);
+        self.least("kubernetes.events.max_known", kubernetes.events.max_known, 1);
     }
 
     fn listeners(&mut self, config: &Config) {
