@@ -122,13 +122,17 @@ impl Pipeline {
         let scanned = Scanned { source, lines: block.lines().len() as u64, bytes: block.line_bytes() };
         self.metrics.scanned_with(&mut scratch.detect);
 
-        let heard = self.sources.heard(&tenant, source, &block, received);
+        // The node that an alert is about has not been heard, and no line goes on with one.
+        let is_alerts = block.is_alerts();
+        let heard = if is_alerts { None } else { self.sources.heard(&tenant, source, &block, received) };
 
         // Nothing to remember: the batch is done.
         if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
             self.sources.note(heard);
             self.scratch.push(scratch);
-            self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
+            if !is_alerts {
+                self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
+            }
             self.metrics.scanned(scanned, 0);
             if let Some(queued) = self.cursors.pass(cursors) {
                 // Behind the effects of what was read before. A closed queue takes neither: both are read again.
@@ -171,7 +175,9 @@ impl Pipeline {
         sightings.door = source;
         let waiting = scratch.group.take_waiting();
         self.scratch.push(scratch);
-        self.hand_on(self.tails.update(&tenant, &block, waiting));
+        if !is_alerts {
+            self.hand_on(self.tails.update(&tenant, &block, waiting));
+        }
         drop(on_its_way);
         let (ack, receipt) = Ack::pair();
         let cursors = self.cursors.queue(cursors);

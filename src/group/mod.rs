@@ -25,6 +25,7 @@
 //! hit.
 
 mod absence;
+mod alert;
 mod birth;
 mod config;
 mod crowd;
@@ -58,6 +59,7 @@ mod trace;
 mod window;
 
 pub use absence::{AbsentRule, Beat, tells_of_absence};
+pub use alert::Ending;
 pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};

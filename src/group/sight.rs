@@ -8,12 +8,13 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{
-    Block, Evidence, Fingerprint, Hit, Line, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp, WindowKey,
-    kubernetes_of,
+    Block, Evidence, Fingerprint, Hit, Line, Priority, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp,
+    WindowKey, kubernetes_of,
 };
 use crate::rules::{Rule, RuleSet};
 
 use super::absence::Beat;
+use super::alert::Ending;
 use super::config::GroupConfig;
 use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
 use super::fingerprint::{Counting, Identity, Place, regrouped, tenant_hash};
@@ -109,6 +110,8 @@ pub struct Sightings {
     pub list: Vec<Sighting>,
     /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
     pub beats: Vec<Beat>,
+    /// Alerts that are over, in the order of their lines. They are no hits.
+    pub endings: Vec<Ending>,
     /// Clock time of receipt.
     pub received: Timestamp,
     /// Which door. Filled in by who knows of it.
@@ -199,7 +202,9 @@ pub fn sight(
     let holds = context.open.is_some() && !context.config.trace.hold.0.is_zero();
     let earlier = context.tails.map(|tails| Earlier { tails, tenant });
     let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds, earlier };
-    records.find(block, hits, rules, context.config.trace.limits(), waiting);
+    // The text of an alert may look like part of a trace, and is a line all the same.
+    let joined = if block.is_alerts() { &[] } else { hits };
+    records.find(block, joined, rules, context.config.trace.limits(), waiting);
     batch.scratch.captures = 0;
     batch.hold(&mut records, hits);
     let mut slot = None;
@@ -248,6 +253,7 @@ impl Sightings {
             cluster: Arc::from(cluster),
             list: Vec::new(),
             beats: Vec::new(),
+            endings: Vec::new(),
             received: Timestamp::default(),
             door: SourceName::LokiPush,
             hits: 0,
@@ -255,6 +261,12 @@ impl Sightings {
             late: 0,
             unsampled: 0,
         }
+    }
+
+    /// How urgent the hits are: as urgent as their rule, or as their alert where that is all that the rule goes by.
+    pub(super) fn priority(&self, sighting: &Sighting) -> Priority {
+        let alert = sighting.stream.alert().filter(|_| self.rules.is_for_alerts(sighting.rule));
+        alert.map_or(self.rules.rule(sighting.rule).priority, |alert| alert.priority)
     }
 
     /// The name that a rule has now.
@@ -291,7 +303,8 @@ impl Batch<'_> {
         *scratch.index.entry((rule, stream)).or_insert_with(|| {
             let settings: &Rule = out.rules.rule(rule);
             let source = &block.streams()[stream as usize];
-            let is_identified = !source.workload().pod.is_empty();
+            // Nothing in an alert is a record of the one that it is about.
+            let is_identified = !source.workload().pod.is_empty() || source.alert().is_some();
             let source = Source::new(context, out, rule, Arc::clone(source));
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
@@ -350,6 +363,19 @@ impl Batch<'_> {
         self.context.storm.is_calm(&self.scratch.slots[slot as usize].storm)
     }
 
+    /// Stream, place and window of a slot's lines, where these do not name somebody else.
+    pub(super) fn sent_by(&self, slot: u32) -> (u32, Place, Counting) {
+        let index = self.scratch.slots[slot as usize].source;
+        let source = &self.scratch.sources[index as usize];
+        (index, source.place, source.counting)
+    }
+
+    /// The template of the next sighting.
+    pub(super) fn set_template(&mut self, template: &str) {
+        self.scratch.template.clear();
+        self.scratch.template.push_str(template);
+    }
+
     /// A hit that waits counts in the storm guard as any other.
     pub(super) fn calm(&mut self, slot: u32, text: &[u8]) {
         self.context.storm.choose(&mut self.scratch.slots[slot as usize].storm, text);
@@ -366,6 +392,9 @@ impl Batch<'_> {
         let text = self.block.text(line);
         if self.scratch.slots[slot as usize].waits {
             return self.beat(slot, line);
+        }
+        if let Some(alert) = self.block.stream_of(line).alert() {
+            return self.alert(slot, place, alert);
         }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
@@ -431,10 +460,22 @@ impl Batch<'_> {
     }
 
     /// The sighting of the template at hand.
-    fn sighting(&mut self, slot_index: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+    fn sighting(&mut self, slot: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+        let group = identity.group_of(self.scratch.template.as_bytes());
+        self.sighting_of(slot, source, place, (identity, group), message)
+    }
+
+    /// The sighting of a group, shown with the template at hand.
+    pub(super) fn sighting_of(
+        &mut self,
+        slot_index: u32,
+        source: u32,
+        place: usize,
+        (identity, group): (Identity, TemplateGroup),
+        message: impl FnOnce() -> Arc<str>,
+    ) -> u32 {
         let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source as usize]);
         let template = self.scratch.template.as_str();
-        let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
         let known = list.len();
@@ -488,7 +529,7 @@ impl Batch<'_> {
         Some(evidence)
     }
 
-    fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
+    pub(super) fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
         let sighting = &mut self.out.list[sighting as usize];
         self.out.hits += 1;
         sighting.count += 1;

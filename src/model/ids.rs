@@ -38,11 +38,26 @@ pub enum SourceName {
     KubernetesEvents,
     /// The Forward protocol of Fluent Bit and Fluentd.
     Forward,
+    /// Alerts of Alertmanager's webhook.
+    Alertmanager,
+    /// Events of Falco and falcosidekick.
+    Falco,
+    /// Incidents of PagerDuty's webhook.
+    PagerDuty,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 5] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward];
+    pub const ALL: [Self; 8] = [
+        Self::LokiPush,
+        Self::Files,
+        Self::LokiTail,
+        Self::KubernetesEvents,
+        Self::Forward,
+        Self::Alertmanager,
+        Self::Falco,
+        Self::PagerDuty,
+    ];
 
     /// The name in metrics and in the API.
     #[must_use]
@@ -53,6 +68,9 @@ impl SourceName {
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
+            Self::Alertmanager => "alertmanager",
+            Self::Falco => "falco",
+            Self::PagerDuty => "pagerduty",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! INVARIANT: nothing here does I/O, waits, locks or reads a clock (`tests/it/tidy.rs` holds this).
 
 mod absence;
+mod alert;
 mod block;
 mod change;
 mod cursor;
@@ -21,6 +22,7 @@ pub mod message;
 mod priority;
 mod reason;
 mod record;
+mod secret;
 mod stack;
 mod stream;
 mod time;
@@ -28,6 +30,7 @@ mod units;
 mod workload;
 
 pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
+pub use alert::{Alert, AlertKind, AlertPhase};
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{
     Changes, EventHead, EventWrite, FeedKind, FeedWrite, Folded, Removal, TemplateBirth, TextWrite, TraceRows, WindowKey, WindowState,
@@ -47,6 +50,7 @@ pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use record::{Kubernetes, MAX_NAME, kubernetes_of};
+pub use secret::Secret;
 pub use stack::stack_of;
 pub use stream::{Stream, StreamId};
 pub use time::{Timestamp, TimestampError};

@@ -1,13 +1,14 @@
 //! Settings of the listeners and of what they serve.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{ByteSize, Egress, Span};
+
+pub use crate::model::Secret;
 
 /// Loki's push protocol, on the port that Loki has.
 const INGEST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
@@ -221,11 +222,6 @@ pub enum Role {
     Operator,
 }
 
-/// A text that nobody should see: neither `Debug` nor serialisation shows it.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(String);
-
 /// The section `serve.feed`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -339,32 +335,6 @@ impl Default for FeedConfig {
 impl Default for RequestConfig {
     fn default() -> Self {
         Self { timeout: REQUEST_TIMEOUT, max_body: MAX_BODY }
-    }
-}
-
-impl Secret {
-    /// Takes the text, after `${NAME}` was expanded.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself. Keep it out of logs, errors and answers.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
     }
 }
 

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::Presented;
-use crate::model::Egress;
-use crate::serve::config::{KeyConfig, RedactConfig, Role, Secret};
+use crate::model::{Egress, Secret};
+use crate::serve::config::{KeyConfig, RedactConfig, Role};
 
 /// Shorter keys can be guessed. `openssl rand -hex 16` makes one of 32 characters.
 const SHORTEST: usize = 16;
