@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use crate::collect::{self, Doors};
+use crate::collect::{self, AlertSecrets, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
 use crate::model::Generation;
@@ -59,6 +59,8 @@ const API_THREADS: usize = 2;
 /// What the configuration names and a start needs: keys, certificates and who may use which listener.
 struct Access {
     keys: Keys,
+    /// What senders of alerts sign with.
+    alerts: AlertSecrets,
     /// Ingest and API.
     doors: [DoorAccess; 2],
     forward: Option<ForwardAccess>,
@@ -74,7 +76,7 @@ struct DoorAccess {
 #[must_use]
 pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
-    if let Err(rules) = reload::prepare(&config.rules, &config.detect, Generation(1)) {
+    if let Err(rules) = reload::prepare(config, Generation(1)) {
         problems.extend(rule_problems(&rules));
     }
     problems.extend(access(config).err().unwrap_or_default());
@@ -94,6 +96,7 @@ pub(super) fn events_per_workload(config: &Config) -> u64 {
 fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
     let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
+    let alerts = AlertSecrets::load(&config.collect.alerts).map_err(|errors| problems.extend(errors));
     let some_keys = !config.serve.auth.keys.is_empty();
     let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
         let policy =
@@ -105,8 +108,8 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
     let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    match (keys, ingest, api, forward) {
-        (Ok(keys), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, doors: [ingest, api], forward }),
+    match (keys, alerts, ingest, api, forward) {
+        (Ok(keys), Ok(alerts), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, alerts, doors: [ingest, api], forward }),
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -116,8 +119,7 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
 pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
     let access = access(&config).map_err(StartError::Configuration)?;
-    let prepared =
-        reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
+    let prepared = reload::prepare(&config, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
     for warning in &prepared.warnings {
         tracing::warn!(%warning, "odd rule");
     }
@@ -210,6 +212,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (reloader, reload_requests) = serve::Reloader::channel();
     let keeper = RuleKeeper {
         config: config.rules.clone(),
+        options: reload::options(&config),
         detect: config.detect.clone(),
         in_force,
         view: view.clone(),
@@ -260,7 +263,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let egress = config.serve.redact.egress();
     let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
     let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let ingest_router = ingest_guard.protect(collect::router(doors.clone()).merge(serve::scrape_routes(registry.clone())));
+    let routes = collect::routes(doors.clone(), &access.alerts);
+    // Who signs what it sends needs no key besides.
+    let ingest_router = ingest_guard.protect(routes.guarded.merge(serve::scrape_routes(registry.clone()))).merge(routes.signed);
     let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
     let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
 
@@ -291,6 +296,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         let keys = access.keys;
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
+    }
+    if access.alerts.from_files() {
+        let alerts = access.alerts;
+        let reload = move || alerts.reload().map_err(|errors| errors.join("; "));
+        api_runtime.spawn(serve::watch("alert secrets", serve_metrics.files("alert secrets"), shutdown.clone(), reload));
     }
     if let Some(reload) = access.forward.as_ref().and_then(ForwardAccess::reload) {
         api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span, TenantId};
 
+use super::alerts::AlertsConfig;
+
 /// What may come in, how much of it, and how we answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +39,8 @@ pub struct CollectConfig {
     /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
     /// `answer_timeout`.
     pub large_at_once: u16,
+    /// Alerts that other programs send. Off unless a receiver is on.
+    pub alerts: AlertsConfig,
 }
 
 impl Default for CollectConfig {
@@ -68,6 +72,7 @@ impl Default for CollectConfig {
             large_body: ByteSize::mib(4),
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
+            alerts: AlertsConfig::default(),
         }
     }
 }

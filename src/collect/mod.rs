@@ -19,6 +19,7 @@
 //!
 //! Not here: keys and TLS (`serve` wraps the router), matching, and any memory of requests: repeats are told by the intake.
 
+pub mod alerts;
 mod answer;
 mod config;
 mod door;
@@ -37,6 +38,7 @@ use axum::Router;
 
 use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 
+pub use alerts::AlertSecrets;
 pub use config::CollectConfig;
 pub use metrics::Metrics;
 pub use socket::{Certificates, Socket, SocketLimits};
@@ -62,8 +64,20 @@ pub struct Doors {
     pub digest_seed: u64,
 }
 
-/// All routes of the ingest listener but `/metrics`. `/` and `/ready` are for probes and need no key.
-pub fn router(doors: Doors) -> Router {
+/// All routes of the ingest listener but `/metrics`.
+#[derive(Debug)]
+pub struct Routes {
+    /// Behind the guard of the listener. `/` and `/ready` are for probes and need no key.
+    pub guarded: Router,
+    /// Those that let in by a signature: no key is needed for them.
+    pub signed: Router,
+}
+
+/// The routes of the ingest listener.
+pub fn routes(doors: Doors, secrets: &AlertSecrets) -> Routes {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
-    probes.merge(loki_push::routes(&Arc::new(door::Shared::new(doors))))
+    let (config, clock) = (doors.config.clone(), doors.clock.clone());
+    let shared = Arc::new(door::Shared::new(doors));
+    let alerts = alerts::routes(&shared, &config.alerts, &config.default_tenant, &clock, secrets);
+    Routes { guarded: probes.merge(loki_push::routes(&shared)).merge(alerts.guarded), signed: alerts.signed }
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use http::Request;
 use http_body_util::BodyExt;
-use kube_sentinel::collect::{CollectConfig, Doors, Metrics, router};
+use kube_sentinel::collect::{AlertSecrets, CollectConfig, Doors, Metrics, routes};
 use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest, SourceLimits, Sources};
 use kube_sentinel::model::{HealthyTime, Refusal, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -74,6 +74,7 @@ impl Bench {
         let budget = Budget::new(config.memory.bytes());
         let readiness = Readiness::default();
         let limits = SourceLimits { most: 10, down_after: Duration::from_secs(60), gone_after: Duration::from_secs(600) };
+        let secrets = AlertSecrets::load(&config.alerts).expect("no secrets");
         let doors = Doors {
             config,
             intake: intake(Arc::clone(&seen)),
@@ -84,7 +85,7 @@ impl Bench {
             metrics: Arc::new(Metrics::register(&recorder)),
             digest_seed: 7,
         };
-        Self { router: router(doors), budget, readiness, metrics: recorder.handle(), seen }
+        Self { router: routes(doors, &secrets).guarded, budget, readiness, metrics: recorder.handle(), seen }
     }
 
     pub(crate) async fn push(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {

@@ -7,7 +7,7 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 16] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("forward_messages", fuzzing::forward_messages),
@@ -21,6 +21,9 @@ const TARGETS: [(&str, Target); 13] = [
     ("message", fuzzing::message),
     ("trace", fuzzing::trace),
     ("detect_differential", fuzzing::detect_differential),
+    ("alertmanager", fuzzing::alertmanager),
+    ("falco", fuzzing::falco),
+    ("pagerduty", fuzzing::pagerduty),
 ];
 
 #[test]
