@@ -18,7 +18,6 @@ impl<'r> Pulls<'r> {
     }
 
     /// Starts a source.
-    #[expect(dead_code, reason = "sources come with the doors that need them")]
     pub(super) fn add(&mut self, source: impl Source + 'static) {
         self.running.push(self.runtime.spawn(supervise(source, self.pull.clone())));
     }

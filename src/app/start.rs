@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use crate::collect::tail::FileSource;
 use crate::collect::{self, AlertSecrets, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
-use crate::model::Generation;
+use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
 use crate::serve::config::ListenerConfig;
@@ -313,7 +314,12 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let router = ingest_router.clone();
     let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
     let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
-    let pulls = Pulls::new(&ingest_runtime, pull).running();
+    let mut pulls = Pulls::new(&ingest_runtime, pull);
+    if config.collect.files.is_used() {
+        let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
+        pulls.add(FileSource::new(&config.collect, cursors));
+    }
+    let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 

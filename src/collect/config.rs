@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ByteSize, Span, TenantId};
 
 use super::alerts::AlertsConfig;
+use super::tail::FilesConfig;
 
 /// What may come in, how much of it, and how we answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -41,6 +42,8 @@ pub struct CollectConfig {
     pub large_at_once: u16,
     /// Alerts that other programs send. Off unless a receiver is on.
     pub alerts: AlertsConfig,
+    /// Files of this machine.
+    pub files: FilesConfig,
 }
 
 impl Default for CollectConfig {
@@ -73,6 +76,7 @@ impl Default for CollectConfig {
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
             alerts: AlertsConfig::default(),
+            files: FilesConfig::default(),
         }
     }
 }

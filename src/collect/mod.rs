@@ -1,6 +1,6 @@
 //! The first stage: bytes from outside become batches.
 //!
-//! What did a sender say, and may we take it now? In comes an HTTP request in one of the dialects of Loki's push protocol; out goes a
+//! What did a sender say, and may we take it now? Files of this machine are read by `tail`; of all that is pushed, in comes an HTTP request in one of the dialects of Loki's push protocol; out goes a
 //! [`Batch`](crate::flow::Batch) through the [`Intake`], and back to the sender goes what became of it.
 //!
 //! ```text
@@ -30,6 +30,7 @@ mod metrics;
 mod pool;
 mod probes;
 mod socket;
+pub mod tail;
 pub mod wire;
 
 use std::sync::Arc;

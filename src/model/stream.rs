@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Alert, Kubernetes, Labels, Workload};
+use super::{Alert, Kubernetes, Labels, Provenance, Workload};
 
 /// Hash of a stream's labels, equal for equal label sets in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,13 @@ impl Stream {
     #[must_use]
     pub fn of_alert(labels: Labels, alert: Alert) -> Self {
         Self { id: id(&labels, &alert.key), workload: Workload::claimed(&labels), labels, alert: Some(Box::new(alert)) }
+    }
+
+    /// A stream of a file that the kubelet wrote: the labels are what its path says.
+    #[must_use]
+    pub fn of_kubelet(labels: Labels) -> Self {
+        let claimed = Self::claimed(labels);
+        Self { workload: Workload { provenance: Provenance::KubeletPath, ..claimed.workload }, ..claimed }
     }
 
     /// The stream with the identity that one of its records tells, as labels `namespace`, `pod`, `container` and `node`. What the sender's

@@ -7,6 +7,8 @@ use super::Labels;
 pub enum Provenance {
     /// The sender's labels say so.
     Claim,
+    /// The kubelet wrote the lines to a file whose path says so.
+    KubeletPath,
 }
 
 impl Provenance {
@@ -15,13 +17,14 @@ impl Provenance {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
+            Self::KubeletPath => "kubelet_path",
         }
     }
 
     /// The inverse of [`Provenance::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text == "claim").then_some(Self::Claim)
+        [Self::Claim, Self::KubeletPath].into_iter().find(|known| known.as_str() == text)
     }
 }
 

@@ -612,6 +612,8 @@ pub enum Provenance {
     Unspecified = 0,
     /// The sender's labels say so.
     Claim = 1,
+    /// The kubelet wrote the lines to a file whose path says so.
+    KubeletPath = 2,
 }
 impl Provenance {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -622,6 +624,7 @@ impl Provenance {
         match self {
             Self::Unspecified => "PROVENANCE_UNSPECIFIED",
             Self::Claim => "PROVENANCE_CLAIM",
+            Self::KubeletPath => "PROVENANCE_KUBELET_PATH",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -629,6 +632,7 @@ impl Provenance {
         match value {
             "PROVENANCE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROVENANCE_CLAIM" => Some(Self::Claim),
+            "PROVENANCE_KUBELET_PATH" => Some(Self::KubeletPath),
             _ => None,
         }
     }

@@ -256,6 +256,7 @@ fn workload(workload: &model::Workload) -> v1::Workload {
         node: workload.node.to_string(),
         provenance: match workload.provenance {
             Provenance::Claim => v1::Provenance::Claim.into(),
+            Provenance::KubeletPath => v1::Provenance::KubeletPath.into(),
         },
     }
 }

@@ -11,6 +11,9 @@ use super::Config;
 /// Shorter waits end before anybody can answer.
 const SHORTEST_WAIT: Span = Span(Duration::from_millis(100));
 
+/// Shorter pauses between two looks at files are a load for nothing.
+const SHORTEST_LOOK: Span = Span(Duration::from_millis(10));
+
 /// A smaller push holds no line.
 const SMALLEST_BODY: ByteSize = ByteSize(1 << 10);
 
@@ -61,6 +64,7 @@ struct Check<'c> {
 pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     let mut check = Check { unread, faults: Vec::new() };
     check.collect(config);
+    check.files(config);
     check.events(config);
     check.lifecycle(config);
     check.absence(config);
@@ -118,6 +122,11 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.faults
 }
 
+fn is_label_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.bytes().next().is_some_and(is_letter) && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+}
+
 /// True when what the file says of this setting, of one in it or of what it is in could not be read.
 pub(super) fn is_unread(unread: &[String], path: &str) -> bool {
     let holds = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
@@ -138,6 +147,38 @@ impl Check<'_> {
     fn most<T: PartialOrd + Display>(&mut self, path: &str, value: T, most: T) {
         if value > most {
             self.fault(path, format!("{path} ({value}) is too large to work: write {most} or less"));
+        }
+    }
+
+    fn files(&mut self, config: &Config) {
+        let files = &config.collect.files;
+        for (path, wait, least) in [
+            ("collect.files.poll_interval", files.poll_interval, SHORTEST_LOOK),
+            ("collect.files.scan_interval", files.scan_interval, SHORTEST_LOOK),
+            ("collect.files.unfinished_after", files.unfinished_after, SHORTEST_WAIT),
+        ] {
+            self.least(path, wait, least);
+        }
+        self.least("collect.files.max_files", files.max_files, 1);
+        let relative = "must be an absolute path";
+        if files.kubelet.as_ref().is_some_and(|root| !root.is_absolute()) {
+            self.fault("collect.files.kubelet", format!("collect.files.kubelet {relative}, usually /var/log/pods"));
+        }
+        for (at, path) in files.paths.iter().enumerate() {
+            let place = format!("collect.files.paths[{at}]");
+            let pattern = &path.path;
+            let why = match pattern {
+                pattern if !pattern.starts_with('/') => relative,
+                pattern if pattern.contains("**") || pattern.contains(['[', '{']) => "knows only `*` and `?`, each within one name",
+                pattern if pattern.ends_with('/') => "must name files, such as /logs/*.log",
+                _ => "",
+            };
+            if !why.is_empty() {
+                self.fault(&format!("{place}.path"), format!("{place}.path ({pattern:?}) {why}"));
+            }
+            if let Some(name) = path.labels.keys().find(|name| !is_label_name(name)) {
+                self.fault(&format!("{place}.labels"), format!("{place}.labels: {name:?} is no label name: letters, digits and _"));
+            }
         }
     }
 

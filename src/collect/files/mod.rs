@@ -49,7 +49,8 @@ pub fn stream_of_path(path: &str) -> Stream {
     Stream::claimed(Labels::try_new(labels).unwrap_or_default())
 }
 
-fn kubelet_path(path: &str) -> Option<(&str, &str, &str)> {
+/// Namespace, pod and container that a path of the kubelet names.
+pub(crate) fn kubelet_path(path: &str) -> Option<(&str, &str, &str)> {
     let mut parts = path.rsplit('/');
     let (file, folder, above) = (parts.next()?, parts.next()?, parts.next());
     if folder == "containers" {

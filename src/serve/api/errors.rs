@@ -195,6 +195,7 @@ impl From<&v1::ErrorEvent> for Event {
             cluster: event.cluster.clone(),
             provenance: match workload.provenance() {
                 v1::Provenance::Claim => Provenance::Claim.as_str(),
+                v1::Provenance::KubeletPath => Provenance::KubeletPath.as_str(),
                 v1::Provenance::Unspecified => convert::UNKNOWN,
             },
             namespace: workload.namespace,
