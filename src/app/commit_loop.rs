@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Ack, Claim, Clock, Fate, Lease, Readiness, Shutdown, Unready};
-use crate::group::{AbsentRule, Grouper, Merging, Missing, OpenBook, Sightings};
-use crate::model::{EventRow, EventWrite, Evidence, Fingerprint, Moment, Removal, TemplateGroup};
+use crate::group::{AbsentRule, Grouper, OpenBook, Sightings};
+use crate::model::{EventWrite, Evidence, Fingerprint, Moment};
 use crate::rules::RuleSet;
 use crate::store::{Commit, KnownRule, RuleUpdate, StoreError, Writer};
 use crate::telemetry::with_causes;
@@ -48,9 +48,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Events that go on to their next state in one commit: one more step follows at once, but whoever waits comes first.
 pub(super) const MOST_LAPSED: usize = 200;
-
-/// Events of groups that became parts of others that are read at once: with their texts they may take 60 KiB each.
-const MOST_MERGED: usize = 200;
 
 /// The hits of one batch, and who waits for them.
 pub(super) struct Effects {
@@ -212,34 +209,6 @@ impl CommitLoop {
         self.finish(settling, None).await
     }
 
-    /// Template groups became parts of others: their events follow, in a commit of its own. Everything absorbed before is committed.
-    async fn merge(&mut self, merging: &Merging, sightings: &Sightings) -> Result<(), StoreError> {
-        let groups: Vec<TemplateGroup> = merging.groups().collect();
-        let rows: Vec<EventRow> = self.until_it_works(|writer| writer.open_rows_of_groups(&groups)).await?;
-        for rows in rows.chunks(MOST_MERGED) {
-            let young = self.until_it_works(|writer| writer.events_of_rows(rows)).await?;
-            let missing = self.grouper.missing_for_merging(merging, &young, sightings);
-            self.look_up(missing).await?;
-            self.grouper.merge(merging, young, sightings, self.now());
-        }
-        self.finish(Settling::default(), None).await
-    }
-
-    async fn look_up(&mut self, missing: Missing) -> Result<(), StoreError> {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let (heads, windows) =
-            self.until_it_works(|writer| Ok((writer.lookup(&missing.fingerprints)?, writer.lookup_windows(&missing.windows)?))).await?;
-        let mut rows = missing.rows;
-        rows.extend(self.grouper.hydrate(heads, windows));
-        if !rows.is_empty() {
-            let heads = self.until_it_works(|writer| writer.lookup_rows(&rows)).await?;
-            self.grouper.hydrate(heads, Vec::new());
-        }
-        Ok(())
-    }
-
     /// Counts the traces that have waited long enough for another piece, or all of them. Everything absorbed before is committed.
     async fn close_traces(&mut self, all: bool) -> Result<(), StoreError> {
         let mut settling = Settling::default();
@@ -260,25 +229,6 @@ impl CommitLoop {
             true => Ok(()),
             false => self.finish(settling, None).await,
         }
-    }
-
-    async fn absorb(&mut self, sightings: &Sightings) -> Result<(), StoreError> {
-        let missing = self.grouper.missing(sightings);
-        // An event is born only where memory did not have it before.
-        let may_open = !missing.fingerprints.is_empty();
-        self.look_up(missing).await?;
-        if may_open {
-            let births = self.grouper.missing_for_births(sightings);
-            if !births.is_empty() {
-                let found = |writer: &mut Writer| {
-                    Ok((writer.count_events(&births.origins)?, writer.lookup(&births.others)?, writer.folded(&births.named)?))
-                };
-                let (live, others, named) = self.until_it_works(found).await?;
-                self.grouper.hydrate_for_births(&births, &live, others, named);
-            }
-        }
-        self.grouper.absorb(sightings, self.now());
-        Ok(())
     }
 
     /// One transaction for everything absorbed so far; then, and only then, the answers.
@@ -385,19 +335,6 @@ impl CommitLoop {
         }
         self.more_to_remove = removed.more;
         Ok(())
-    }
-
-    /// Tells of events that had to go because there was no room. That they went the store has told; a crash in between costs their number in
-    /// the event that counts them.
-    async fn tell_overflow(&mut self, removed: &[Removal]) -> Result<(), StoreError> {
-        let overflows = self.grouper.overflows(removed);
-        if overflows.is_empty() {
-            return Ok(());
-        }
-        let (heads, named) = self.until_it_works(|writer| Ok((writer.lookup(&overflows)?, writer.folded(&overflows)?))).await?;
-        self.grouper.hydrate(heads, Vec::new());
-        self.grouper.overflowed(removed, named, self.now());
-        self.finish(Settling::default(), None).await
     }
 
     /// Tries until the disk takes it. While it does not, the process is not ready.

@@ -121,7 +121,7 @@ impl Metrics {
             open_traces: registry.gauge("kube_sentinel_group_open_traces", "Stack traces that wait for the next push of their stream.", &[]),
             closed_traces: ClosedBy::ALL.map(|by| {
                 let help = "Stack traces that waited for the next push of their stream and count now, by what ended that: another line, time, the \
-                            bound on their number, the end of their rules or of the process.";
+                            bound on their number (also of those that never waited because of it), the end of their rules or of the process.";
                 registry.counter("kube_sentinel_group_closed_traces_total", help, &[("reason", by.as_str())])
             }),
             template_groups: registry.gauge("kube_sentinel_group_templates", "Template groups that hits have founded.", &[]),

@@ -4,6 +4,7 @@
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
 mod absence;
+mod commit_folding;
 mod commit_loop;
 mod config;
 mod cursors;
@@ -25,6 +26,7 @@ mod scan_groups;
 mod scan_traces;
 mod scenario;
 mod start;
+mod syslog;
 mod virtual_time;
 
 pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};

@@ -37,6 +37,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 pub struct App {
     pub(super) urls: (String, String),
     pub(super) forward: Option<SocketAddr>,
+    pub(super) syslog: Vec<(&'static str, SocketAddr)>,
     /// Doors of senders that do not speak HTTP, on the threads of `ingest`.
     pub(super) peers: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) store: Store,
@@ -90,6 +91,12 @@ impl App {
     #[must_use]
     pub fn forward_address(&self) -> Option<SocketAddr> {
         self.forward
+    }
+
+    /// Where syslog comes in: `udp`, `tcp` or `tls`, and the address.
+    #[must_use]
+    pub fn syslog_addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.syslog
     }
 
     /// The rules that the process started with.

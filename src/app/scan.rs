@@ -8,8 +8,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+
+use lru::LruCache;
 
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, StdStream, has_partial, json_time, parse_cri, stream_of_path};
 use crate::detect::{Coverage, Scratch};
@@ -25,6 +28,9 @@ use super::scan_traces::{around_trace, framed, unfinished};
 
 /// Events that a scan keeps. Hits of further fingerprints are counted as a number only.
 const MOST_EVENTS: usize = 100_000;
+
+/// Windows that a scan counts in, at up to 2 KiB each.
+const MOST_WINDOWS: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 
 /// Longest line; longer ones are cut there and counted.
 pub(super) const LONGEST_LINE: usize = 1 << 20;
@@ -42,7 +48,8 @@ pub struct Scanner<'b> {
     block: Block,
     events: HashMap<Fingerprint, ErrorEvent>,
     rows: HashMap<EventRow, Fingerprint>,
-    windows: HashMap<WindowKey, WindowState>,
+    /// Over their number, the one that was not counted in for longest begins anew.
+    windows: LruCache<WindowKey, WindowState>,
     totals: Totals,
     /// Hits of the events that are kept.
     listed: u64,
@@ -91,7 +98,7 @@ impl<'b> Scanner<'b> {
             block: Block::default(),
             events: HashMap::new(),
             rows: HashMap::new(),
-            windows: HashMap::new(),
+            windows: LruCache::new(MOST_WINDOWS),
             totals: Totals::default(),
             listed: 0,
             started: Clock::system().now(),
@@ -235,7 +242,7 @@ impl<'b> Scanner<'b> {
 
     fn look_up(&mut self, missing: Missing) {
         let heads = missing.fingerprints.iter().filter_map(|key| self.events.get(key)).map(|event| event.head.clone()).collect();
-        let windows = missing.windows.iter().filter_map(|key| self.windows.get(key)).cloned().collect();
+        let windows = missing.windows.iter().filter_map(|key| self.windows.get(key).cloned()).collect();
         let mut rows = missing.rows;
         rows.extend(self.grouper.hydrate(heads, windows));
         let waiting = rows.iter().filter_map(|row| self.events.get(self.rows.get(row)?)).map(|event| event.head.clone()).collect();
@@ -249,7 +256,9 @@ impl<'b> Scanner<'b> {
         }
         // Every hit is one of an event, so what no listed event has is of the others.
         self.totals.unlisted = self.totals.hits.saturating_sub(self.listed);
-        self.windows.extend(changes.windows.into_iter().map(|window| (window.key, window)));
+        for window in changes.windows {
+            self.windows.put(window.key, window);
+        }
         for (part, _) in changes.merged {
             // What went into another event is none of those that a scan found.
             let event = self.rows.remove(&part).and_then(|fingerprint| self.events.remove(&fingerprint));
@@ -315,4 +324,26 @@ fn push(block: &mut Block, of: StdStream, at: Timestamp, text: &[u8]) {
     block.bytes_mut().push(b'\n');
     let stream = u32::from(of == StdStream::Err);
     block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Config;
+
+    #[test]
+    fn windows_are_bounded_and_every_hit_counts() {
+        let book = Rulebook::load(&Config::default()).expect("the default pack");
+        let mut scanner = Scanner::new(&book);
+        scanner.windows = LruCache::new(NonZeroUsize::new(2).expect("not zero"));
+        for round in 0..2 {
+            for workload in ["a", "b", "c", "d"] {
+                let name = format!("/var/log/containers/{workload}_shop_main-0.log");
+                scanner.scan(&name, &b"2026-01-14T10:02:11.532Z stdout F panic: x\n"[..], |_| true).expect("bytes in memory");
+                assert!(scanner.windows.len() <= 2, "round {round}");
+            }
+        }
+        let counts: Vec<u64> = scanner.events().iter().map(|event| event.head.count).collect();
+        assert_eq!((counts, scanner.totals().hits), (vec![2; 4], 8));
+    }
 }

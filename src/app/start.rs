@@ -36,6 +36,7 @@ use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
 use super::running::App;
+use super::syslog::SyslogAccess;
 
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,7 @@ struct Access {
     /// Ingest and API.
     doors: [DoorAccess; 2],
     forward: Option<ForwardAccess>,
+    syslog: Option<SyslogAccess>,
 }
 
 struct DoorAccess {
@@ -109,8 +111,12 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
     let api = door("serve.api", config.serve.api_address(), &config.serve.api);
     let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    match (keys, alerts, ingest, api, forward) {
-        (Ok(keys), Ok(alerts), Some(ingest), Some(api), Ok(forward)) => Ok(Access { keys, alerts, doors: [ingest, api], forward }),
+    let syslog = config.serve.syslog.as_ref().map(SyslogAccess::load).transpose();
+    let syslog = syslog.map_err(|errors| problems.extend(errors));
+    match (keys, alerts, ingest, api, forward, syslog) {
+        (Ok(keys), Ok(alerts), Some(ingest), Some(api), Ok(forward), Ok(syslog)) => {
+            Ok(Access { keys, alerts, doors: [ingest, api], forward, syslog })
+        }
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
     }
@@ -283,12 +289,25 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         forward_address = Some(address);
         peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
+    let mut syslog_addresses = Vec::new();
+    if let Some(syslog) = &access.syslog {
+        let (door, addresses) = ingest_runtime.block_on(syslog.open(doors.clone(), &registry))?;
+        syslog_addresses = addresses;
+        peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
+    }
     drop(doors);
     let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
     let urls = (url(&ingest_listener), url(&api_listener));
 
     let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
-    for (what, tls) in [("ingest certificate", ingest.tls), ("api certificate", api.tls), ("forward certificate", forward_tls)] {
+    let syslog_tls = access.syslog.as_ref().and_then(|syslog| syslog.tls.clone());
+    let certificates = [
+        ("ingest certificate", ingest.tls),
+        ("api certificate", api.tls),
+        ("forward certificate", forward_tls),
+        ("syslog certificate", syslog_tls),
+    ];
+    for (what, tls) in certificates {
         if let Some(tls) = tls {
             api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
         }
@@ -326,6 +345,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     Ok(App {
         urls,
         forward: forward_address,
+        syslog: syslog_addresses,
         peers,
         store,
         registry,

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use crate::flow::Sources;
 use crate::group::{GroupConfig, Grouper, OpenBook, OpenTraces, Rollouts, SightScratch, Sightings, Tails};
 use crate::model::{
-    Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Moment, Notice,
-    RuleId, SourceName, Timestamp, TransitionReason,
+    Block, Changes, ErrorEvent, EventHead, EventRow, EventState, EventWrite, FeedKind, Fingerprint, HealthyTime, Hit, Line, Moment, Notice,
+    RuleId, SourceName, Stream, Timestamp, TransitionReason,
 };
 
 use super::rulebook::Rulebook;
@@ -228,6 +228,20 @@ impl<'b> VirtualTime<'b> {
         self.grouper.lapse(heads, now);
         let changes = self.grouper.finish(now.clock);
         self.keep(changes);
+    }
+
+    /// A line of a stream was written, which no rule meets: it says that its source was up.
+    pub(super) fn take_unmet(&mut self, stream: &Arc<Stream>, at: Timestamp) {
+        self.pass(at, true);
+        let mut block = Block::default();
+        let stream = block.add_stream(Arc::clone(stream));
+        block.push(Line { start: 0, end: 0, stream, at });
+        self.hear(&block, at);
+    }
+
+    /// Rules wait for lines.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sources.is_some()
     }
 
     /// Lines came, whichever.

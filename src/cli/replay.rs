@@ -147,7 +147,7 @@ fn print(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
     }
     if !report.left_out.is_empty() {
         let names = report.left_out.join(", ");
-        writeln!(out, "left out, because they wait for lines, and a recording does not say who could have sent: {names}")?;
+        writeln!(out, "left out, because they wait for lines, and the store does not keep when others came: {names}")?;
     }
     writeln!(out)?;
     table(out, report)?;

@@ -42,6 +42,9 @@ fn greet(app: &App) -> anyhow::Result<()> {
     if let Some(forward) = app.forward_address() {
         writeln!(out, "  forward {forward}   Forward protocol of Fluent Bit and Fluentd")?;
     }
+    for (transport, address) in app.syslog_addresses() {
+        writeln!(out, "  syslog  {address}   over {transport}")?;
+    }
     writeln!(out, "  api     {api}   REST at /api/errors, gRPC kube_sentinel.v1.Events, /health, /ready, /metrics")?;
     writeln!(out, "\nSend a first line:\n")?;
     writeln!(out, "  curl -H 'Content-Type: application/json' {ingest}/loki/api/v1/push --data \\")?;

@@ -35,9 +35,10 @@ pub(super) struct DoorMetrics {
 }
 
 /// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 5] = [
+const DOORS: [(SourceName, &[u16]); 6] = [
     (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
     (SourceName::Forward, &[]),
+    (SourceName::Syslog, &[]),
     (SourceName::Alertmanager, ALERT_CODES),
     (SourceName::Falco, ALERT_CODES),
     (SourceName::PagerDuty, ALERT_CODES),

@@ -30,6 +30,7 @@ mod metrics;
 mod pool;
 mod probes;
 mod socket;
+pub mod syslog;
 pub mod tail;
 pub mod wire;
 

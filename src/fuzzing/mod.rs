@@ -16,6 +16,7 @@ use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
+use crate::collect::wire::syslog::{self, Frames, Next};
 use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
@@ -63,6 +64,25 @@ pub fn forward_messages(data: &[u8]) {
     }
     let mut inflated = Vec::new();
     decode(Block::default(), |sink| forward::decode(&messages, &data[..at], &mut inflated, LIMITS, sink).map(drop));
+}
+
+/// Bytes of a connection of syslog, and all of them as one message.
+///
+/// # Panics
+/// When a message is found elsewhere if its bytes come one by one, or when one is no line: that is the finding.
+pub fn syslog_messages(data: &[u8]) {
+    let (mut frames, mut at, mut messages) = (Frames::default(), 0, vec![data]);
+    while let Next::Message { message, length } = frames.next(data.get(at..).unwrap_or_default(), 0) {
+        messages.push(&data[at..][message]);
+        at += length;
+    }
+    let received = Timestamp(1_700_000_000_000_000_000);
+    decode(Block::default(), |sink| {
+        let mut reading = syslog::Messages::new(sink, received);
+        messages.iter().try_for_each(|message| reading.take(message))?;
+        assert_eq!(sink.counts().lines, messages.len() as u64, "a message without a line");
+        Ok(())
+    });
 }
 
 /// A label text: what is read strictly has labels, and is the same for every reading.
@@ -171,7 +191,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, forward_messages, label_text, inflate, mask, redact, template, alertmanager, falco, pagerduty] {
+            for entry in [loki_protobuf, loki_json, forward_messages, syslog_messages, label_text, inflate, mask, redact, template, alertmanager, falco, pagerduty] {
                 entry(&data);
             }
         }

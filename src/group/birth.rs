@@ -6,7 +6,7 @@ use crate::model::{ErrorEvent, EventHead, EventId, EventRow, Fingerprint, Timest
 
 use super::fingerprint::Identity;
 use super::shown::Shown;
-use super::sight::{Sighting, Sightings};
+use super::sightings::{Sighting, Sightings};
 
 /// Spreads row numbers over the bits of an event's name.
 const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;

@@ -14,10 +14,10 @@ use crate::model::{EventOrigin, Fingerprint};
 use super::fingerprint::{Identity, Place};
 use super::folded::FoldedNames;
 use super::shown::shown_name;
-use super::sight::{Sighting, Sightings};
+use super::sightings::{Sighting, Sightings};
 
 /// Template of the event for the rest.
-const OTHER: &str = "<other>";
+pub(super) const OTHER: &str = "<other>";
 
 /// What the store has to be asked for before events are born. Births are rare, so nothing of this is known or asked for before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

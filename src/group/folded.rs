@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use crate::model::{Fingerprint, Folded};
+use crate::model::{ErrorEvent, Fingerprint, Folded};
 
 use super::config::GroupConfig;
+use super::crowd::OTHER;
+use super::grouper::REMOVED;
 
 /// What is named at most: what a person reads at a glance.
 const MOST_NAMED: usize = 10;
@@ -23,6 +25,12 @@ const MAX_NAME: usize = 200;
 
 /// Events whose names stay in memory between two commits, at up to 2 KiB each. Those of others are read from the store.
 const MOST_KEPT: usize = 1_024;
+
+/// True for an event whose message names others, and is no text of a line.
+#[must_use]
+pub fn names_others(event: &ErrorEvent) -> bool {
+    event.group.is_none() && [OTHER, REMOVED].contains(&&*event.template)
+}
 
 /// Why hits or events are folded into one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crate::model::{Stream, TenantId};
 
 use super::fingerprint::tenant_hash;
-use super::open::{ClosedBy, OpenBook, OpenTrace};
+use super::open::{ClosedBy, OpenBook};
+use super::open_traces::OpenTrace;
 use super::seen::who_of;
-use super::sight::Sightings;
+use super::sightings::Sightings;
 use super::subject::plain_text_of;
 use super::trace::{Limits, Step};
 

@@ -5,27 +5,26 @@ mod merging;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use lru::LruCache;
 
 use crate::model::{
-    Changes, EventHead, EventRow, EventState, EventWrite, Evidence, EvidenceWrite, FeedKind, FeedWrite, Fingerprint, Folded, Generation,
-    HealthyTime, Life, Moment, Priority, RuleName, TextWrite, Timestamp, TransitionReason, WindowKey, WindowState,
+    EventHead, EventRow, EventState, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment, Priority, RuleName,
+    Timestamp, TransitionReason, WindowKey,
 };
 use crate::rules::{CountBy, Rule};
 
 use super::absence::Absences;
 use super::birth;
 use super::config::GroupConfig;
-use super::crowd::{Crowds, MissingForBirths};
+use super::crowd::Crowds;
 use super::evidence::Captured;
-use super::exchange::{Missing, Touched};
+use super::exchange::Touched;
 use super::folded::{Cause, FoldedNames};
 use super::lifecycle::{Input, Lifecycle, Step, born, breaks_out, next, waits};
 use super::rollouts::Rollouts;
 use super::shown::{Shown, ShownStreams};
-use super::sight::{Sighting, Sightings};
+use super::sightings::{Sighting, Sightings};
 use super::template::HitTemplates;
 use super::window::{Verdict, Window, bucket_nanos, rebucket};
 
@@ -37,7 +36,14 @@ mod absent;
 #[path = "overflow.rs"]
 mod overflow;
 
+#[path = "memory.rs"]
+mod memory;
+
+#[path = "written.rs"]
+mod written;
+
 pub use absent::Judged;
+pub(in crate::group) use overflow::TEMPLATE as REMOVED;
 
 // The same.
 #[path = "told.rs"]
@@ -134,94 +140,6 @@ impl Grouper {
         self.rollouts = rollouts;
     }
 
-    /// What of a batch is not in memory.
-    #[must_use]
-    pub fn missing(&self, sightings: &Sightings) -> Missing {
-        let mut missing = self.missing_for_beats(sightings);
-        let mut seen = BTreeSet::new();
-        for sighting in &sightings.list {
-            if !self.heads.contains(&sighting.fingerprint) {
-                missing.fingerprints.push(sighting.fingerprint);
-            }
-            if !seen.insert(sighting.window_key) {
-                continue;
-            }
-            match self.windows.peek(&sighting.window_key) {
-                None => missing.windows.push(sighting.window_key),
-                Some(window) => missing.rows.extend(window.pending.iter().filter(|row| !self.waiting.contains_key(row))),
-            }
-        }
-        missing.fingerprints.extend(sightings.endings.iter().map(|ending| ending.fingerprint).filter(|event| !self.heads.contains(event)));
-        missing
-    }
-
-    /// Takes what the store found, and answers with the rows of events that wait for one of these windows and are not in memory either:
-    /// look them up and hydrate again. What is in memory already stays as it is.
-    ///
-    /// The store must have applied all changes handed out before.
-    pub fn hydrate(&mut self, heads: Vec<EventHead>, windows: Vec<WindowState>) -> Vec<EventRow> {
-        for head in heads {
-            if !self.heads.contains(&head.fingerprint) {
-                if waits(head.state) {
-                    self.waiting.insert(head.row, head.fingerprint);
-                }
-                self.heads.put(head.fingerprint, head);
-            }
-        }
-        let mut rows = Vec::new();
-        for state in windows {
-            if !self.windows.contains(&state.key) {
-                rows.extend(state.pending.iter().filter(|row| !self.waiting.contains_key(row)));
-                self.windows.put(state.key, Window::restore(state));
-            }
-        }
-        rows
-    }
-
-    /// What has to be known before the events of a batch are born that neither memory nor the store has: to be asked for after
-    /// [`Grouper::hydrate`].
-    #[must_use]
-    pub fn missing_for_births(&self, sightings: &Sightings) -> MissingForBirths {
-        self.crowds.missing(sightings, &self.names, |fingerprint| self.heads.contains(fingerprint))
-    }
-
-    /// Takes what the store found: how many events there are at each place, in the order asked for, the events for the rest, and what these
-    /// name.
-    pub fn hydrate_for_births(
-        &mut self,
-        missing: &MissingForBirths,
-        live: &[u64],
-        others: Vec<EventHead>,
-        named: Vec<(Fingerprint, Folded)>,
-    ) {
-        for (event, folded) in named {
-            self.names.learn(event, Cause::Crowd, folded);
-        }
-        for (place, live) in missing.places.iter().zip(live) {
-            self.crowds.learn(*place, *live);
-        }
-        self.hydrate(others, Vec::new());
-    }
-
-    /// After a start: events whose count the feed has not told to the end. They are told when their time comes.
-    pub fn restore_unpublished(&mut self, heads: Vec<EventHead>) {
-        let interval = self.count_interval();
-        for head in &heads {
-            self.due.insert((head.published_at.plus(interval), head.fingerprint));
-        }
-        self.hydrate(heads, Vec::new());
-    }
-
-    /// Empties the memory, because the store changed events and windows on its own (rules were renamed or removed). To be called between
-    /// commits; the caller then restores what is unpublished. What events name stays: nobody else changes it.
-    pub fn forget(&mut self) {
-        self.heads.clear();
-        self.windows.clear();
-        self.crowds.forget();
-        self.waiting.clear();
-        self.due.clear();
-    }
-
     /// Folds a batch in. `now` is the time of transitions and updates, and what deadlines are counted from. Event times come with the
     /// sightings.
     pub fn absorb(&mut self, sightings: &Sightings, now: Moment) {
@@ -296,52 +214,10 @@ impl Grouper {
         self.captured.amend(evidence);
     }
 
-    /// Tells the counts whose time has come. To be called about once a second, or at [`Grouper::next_tick`].
-    pub fn tick(&mut self, now: Timestamp) {
-        while self.next_tick().is_some_and(|at| at <= now)
-            && let Some((_, fingerprint)) = self.due.pop_first()
-        {
-            self.tell_count(fingerprint, now);
-        }
-    }
-
-    /// When the next count is to be told.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| *at)
-    }
-
-    /// Everything that changed since the last call. Then memory shrinks to its bounds.
-    pub fn finish(&mut self, now: Timestamp) -> Changes {
-        let excess = self.heads.len().saturating_sub(self.config.max_events_in_memory.max(1));
-        let leaving: Vec<Fingerprint> = self.heads.iter().rev().take(excess).map(|(fingerprint, _)| *fingerprint).collect();
-        for fingerprint in &leaving {
-            // Out of memory nobody would remember to tell this later: rather too early than never.
-            self.tell_count(*fingerprint, now);
-        }
-        let changes = self.take_changes();
-        for fingerprint in leaving {
-            if let Some(head) = self.heads.pop(&fingerprint) {
-                self.waiting.remove(&head.row);
-            }
-        }
-        while self.windows.len() > self.config.max_windows_in_memory.max(1) {
-            self.windows.pop_lru();
-        }
-        // Each of them has an event, so it takes no more than the heads do.
-        self.crowds.shrink_to(self.config.max_events_in_memory.max(1));
-        self.names.shrink();
-        changes
-    }
-
     /// What was counted since the last call.
     pub fn take_counts(&mut self) -> GroupCounts {
         let unwatched = self.absences.take_unwatched();
         GroupCounts { unwatched, ..std::mem::take(&mut self.counts) }
-    }
-
-    fn count_interval(&self) -> Duration {
-        self.config.count_update_interval.0
     }
 
     /// Counts the hits in their window. `None` when all of them are too late for it.
@@ -462,58 +338,10 @@ impl Grouper {
         }
     }
 
-    /// Puts the count into the feed, unless it was told already or the feed tells of the event anyway.
-    fn tell_count(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        let Some(head) = self.heads.peek(&fingerprint).filter(|head| head.count != head.published_count) else { return };
-        let feed = FeedWrite { row: head.row, kind: FeedKind::Count, at: now };
-        self.touched.event(fingerprint).feed.get_or_insert(feed);
-    }
-
     fn wait(&mut self, key: WindowKey, row: EventRow) {
         if let Some(window) = self.windows.peek_mut(&key) {
             window.wait(row);
         }
-    }
-
-    fn take_changes(&mut self) -> Changes {
-        let interval = self.count_interval();
-        let mut touched = std::mem::take(&mut self.touched);
-        let mut changes = Changes::default();
-        for fingerprint in touched.events {
-            let Some(head) = self.heads.peek_mut(&fingerprint) else { continue };
-            let touch = touched.index.remove(&fingerprint).unwrap_or_default();
-            self.due.remove(&(head.published_at.plus(interval), fingerprint));
-            if let Some((message, folded)) = self.names.take(&fingerprint, touch.feed.is_some(), &self.config) {
-                changes.texts.push(TextWrite { row: head.row, message, folded });
-            }
-            let stepped = touch.feed.is_some_and(|feed| feed.kind == FeedKind::Transition);
-            match touch.feed {
-                Some(feed) => {
-                    (head.published_count, head.published_at) = (head.count, feed.at);
-                    changes.feed.push(feed);
-                }
-                None if head.count != head.published_count => {
-                    self.due.insert((head.published_at.plus(interval), fingerprint));
-                }
-                None => {}
-            }
-            changes.events.push(match touch.opened {
-                Some(mut event) => {
-                    event.priority = head.priority;
-                    event.head = head.clone();
-                    EventWrite::Open(event)
-                }
-                None if touch.hit && !stepped && !touch.whole => EventWrite::Hit(head.clone()),
-                None if touch.hit => EventWrite::Update(head.clone()),
-                None => EventWrite::Unhit(head.clone()),
-            });
-        }
-        (changes.births, changes.templates, changes.merged) = (touched.templates.births, touched.templates.shown, touched.merged);
-        changes.evidence = self.captured.take();
-        changes.watches = self.absences.take_writes();
-        self.counts.captured += changes.evidence.iter().filter(|write| matches!(write, EvidenceWrite::Capture(..))).count() as u64;
-        changes.windows = touched.windows.iter().filter_map(|key| self.windows.peek(key).map(|window| window.state(*key))).collect();
-        changes
     }
 }
 

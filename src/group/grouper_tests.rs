@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::group::samples::{Bench, at, rule, rules};
-use crate::model::{ErrorEvent, EventOrigin, HealthyTime, Priority, RuleName, Span};
+use crate::model::{Changes, ErrorEvent, EventOrigin, EventWrite, Folded, HealthyTime, Priority, RuleName, Span, WindowState};
 use crate::rules::RuleSet;
 
 use super::*;

@@ -17,7 +17,7 @@ use crate::group::birth;
 use crate::group::exchange::Missing;
 use crate::group::fingerprint::{merged_fingerprint, regrouped};
 use crate::group::lifecycle::waits;
-use crate::group::sight::Sightings;
+use crate::group::sightings::Sightings;
 use crate::group::template::Merging;
 
 /// Where an event goes.

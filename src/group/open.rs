@@ -7,62 +7,26 @@
 //! [`OpenTraces`] is what threads that ingest look at; only [`OpenBook`], which the commit loop owns, changes it. So a push that comes before
 //! another one of its stream was committed does not see its trace: the trace is then split, and no hit is lost or counts twice.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::{Block, Evidence, Generation, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, TraceRows};
+use crate::model::{Evidence, RuleName, TenantId, Timestamp, TraceRows};
 use crate::rules::RuleSet;
 
-use super::fingerprint::{Counting, Identity, Place, tenant_hash};
+use super::fingerprint::Identity;
 use super::mask::MAX_TEMPLATE;
 use super::names::StateNames;
 use super::open_rows::{Known, restored, saved};
+use super::open_traces::{LoneLine, OpenHit, OpenKey, OpenTrace, OpenTraces, Piece};
 use super::records::chosen;
 use super::redact::redact;
-use super::sight::{Sighting, Sightings};
-use super::trace::{Fold, Limits, TraceConfig};
+use super::sightings::{Sighting, Sightings};
+use super::trace::{Limits, TraceConfig};
 use super::window::{bucket_nanos, bucket_of};
 
 /// Bytes of the labels of a stream whose traces wait: those of an agent are 1 to 2 KiB, and each trace that waits keeps them in its row.
 const MAX_LABELS: usize = 16 << 10;
-
-/// Whose lines a trace is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct OpenKey {
-    pub(super) tenant: u128,
-    pub(super) stream: StreamId,
-    /// The pod that the records of a collector's stream name, as a hash; 0 for none.
-    pub(super) who: u128,
-}
-
-/// A trace that may go on.
-#[derive(Debug, Clone)]
-pub(super) struct OpenTrace {
-    pub(super) key: OpenKey,
-    /// Row in the store, and how many pieces came to it: 0 before it is in the book.
-    pub(super) id: u64,
-    pub(super) version: u64,
-    /// Of the rules that its hits are of: no other set knows their ids.
-    pub(super) generation: Generation,
-    pub(super) tenant: TenantId,
-    /// The stream, with the identity that its records tell.
-    pub(super) stream: Arc<Stream>,
-    pub(super) hits: Vec<OpenHit>,
-    pub(super) fold: Fold,
-    /// The first lines, without secrets.
-    pub(super) text: String,
-    /// Lines after them that belong to the trace if another one follows.
-    pub(super) loose: String,
-    /// These lines end inside of a private key: what comes next is a part of it.
-    pub(super) in_key: bool,
-    /// When the last piece came.
-    pub(super) touched: Timestamp,
-    /// Its first hit with the lines around it, where it was captured.
-    pub(super) evidence: Option<Arc<Evidence>>,
-}
 
 /// Why a trace was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,49 +57,6 @@ impl ClosedBy {
     }
 }
 
-/// A hit on a line of such a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OpenHit {
-    pub(super) rule: RuleId,
-    pub(super) at: Timestamp,
-    /// Too late for windows.
-    pub(super) is_late: bool,
-    pub(super) place: Place,
-    pub(super) counting: Counting,
-    /// The line by itself, without secrets: what counts if it turns out to be in no trace.
-    pub(super) line: Arc<LoneLine>,
-}
-
-/// A line by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct LoneLine {
-    /// A trace of one line.
-    pub(super) is_trace: bool,
-    pub(super) template: String,
-    pub(super) message: String,
-}
-
-/// What one push has of a trace that was open before or is so after it.
-#[derive(Debug, Clone)]
-pub struct Piece {
-    /// The trace with this piece. Its version is that of the trace that it was added to.
-    pub(super) trace: OpenTrace,
-    /// The hits of this piece alone.
-    pub(super) own: Vec<OpenHit>,
-    /// No further line belongs to it.
-    pub(super) is_closed: bool,
-}
-
-/// By tenant, as a hash, and stream.
-type ByStream = HashMap<(u128, StreamId), Vec<Arc<OpenTrace>>>;
-
-/// The open traces, for threads that ingest.
-#[derive(Debug, Default)]
-pub struct OpenTraces {
-    count: AtomicUsize,
-    traces: RwLock<ByStream>,
-}
-
 /// The open traces, for who commits.
 #[derive(Debug)]
 pub struct OpenBook {
@@ -160,59 +81,6 @@ pub struct OpenBook {
 pub struct Due {
     tenant: TenantId,
     traces: Vec<(Arc<OpenTrace>, ClosedBy)>,
-}
-
-impl OpenTraces {
-    /// The open traces of a stream.
-    pub(super) fn of(&self, tenant: u128, stream: StreamId) -> Vec<Arc<OpenTrace>> {
-        let traces = self.traces.read().unwrap_or_else(PoisonError::into_inner);
-        traces.get(&(tenant, stream)).cloned().unwrap_or_default()
-    }
-
-    /// There is none: what nearly every push finds.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Acquire) == 0
-    }
-
-    /// True when a stream of a block has an open trace, so that the block has effects even without a hit.
-    #[must_use]
-    pub fn touches(&self, tenant: &TenantId, block: &Block) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let tenant = tenant_hash(tenant);
-        let traces = self.traces.read().unwrap_or_else(PoisonError::into_inner);
-        block.streams().iter().any(|stream| traces.contains_key(&(tenant, stream.id())))
-    }
-
-    fn put(&self, trace: Arc<OpenTrace>) {
-        let mut traces = self.traces.write().unwrap_or_else(PoisonError::into_inner);
-        let of_stream = traces.entry((trace.key.tenant, trace.key.stream)).or_default();
-        match of_stream.iter_mut().find(|other| other.id == trace.id) {
-            Some(other) => *other = trace,
-            None => {
-                of_stream.push(trace);
-                self.count.fetch_add(1, Ordering::Release);
-            }
-        }
-    }
-
-    fn remove(&self, key: OpenKey, id: u64) -> Option<Arc<OpenTrace>> {
-        let mut traces = self.traces.write().unwrap_or_else(PoisonError::into_inner);
-        let of_stream = traces.get_mut(&(key.tenant, key.stream))?;
-        let at = of_stream.iter().position(|trace| trace.id == id)?;
-        let removed = of_stream.swap_remove(at);
-        if of_stream.is_empty() {
-            traces.remove(&(key.tenant, key.stream));
-        }
-        self.count.fetch_sub(1, Ordering::Release);
-        Some(removed)
-    }
-
-    fn all(&self) -> Vec<Arc<OpenTrace>> {
-        self.traces.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
-    }
 }
 
 impl OpenBook {
@@ -240,6 +108,7 @@ impl OpenBook {
     pub fn take(&mut self, sightings: &mut Sightings, now: Timestamp) {
         let generation = sightings.rules.generation();
         let in_force = generation == self.rules.generation();
+        self.closed[ClosedBy::Bound as usize] += std::mem::take(&mut sightings.unheld);
         for piece in std::mem::take(&mut sightings.pieces) {
             let Piece { mut trace, own, is_closed } = piece;
             let known = (trace.version > 0).then(|| self.known(trace.key, trace.id)).flatten();
@@ -266,6 +135,7 @@ impl OpenBook {
                 (true, false) => self.has_no_room(&trace).then_some(ClosedBy::Bound),
             };
             if let Some(by) = by {
+                self.closed_unheld(&trace, by);
                 self.close(&trace, by, sightings);
                 continue;
             }
@@ -277,12 +147,19 @@ impl OpenBook {
             trace.touched = now;
             let Some(row) = saved(&trace, &self.rules) else {
                 // What no row keeps must not wait.
+                self.closed_unheld(&trace, ClosedBy::Bound);
                 self.close(&trace, ClosedBy::Bound, sightings);
                 continue;
             };
             self.changed.insert(trace.id, row);
             self.index.put(Arc::new(trace));
         }
+    }
+
+    /// A trace is closed by a bound before it ever waited: it counts as those that did.
+    fn closed_unheld(&mut self, trace: &OpenTrace, by: ClosedBy) {
+        let is_open = self.known(trace.key, trace.id).is_some();
+        self.closed[ClosedBy::Bound as usize] += u64::from(by == ClosedBy::Bound && !is_open);
     }
 
     /// True when a trace must not wait: it would be one too many, or its row too long.

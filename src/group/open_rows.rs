@@ -9,7 +9,7 @@ use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Place, tenant_hash};
 use super::names::StateNames;
-use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace};
+use super::open_traces::{LoneLine, OpenHit, OpenKey, OpenTrace};
 use super::shown::redacted;
 use super::trace::Fold;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::group::samples::{at, rule, rules, stream};
 use crate::group::trace::corpus::{Sample, samples};
 use crate::group::{GroupConfig, SightContext, SightScratch, StateNames, StormGuard, Tails, sight};
-use crate::model::{Block, Generation, Hit, Line};
+use crate::model::{Block, Generation, Hit, Line, RuleId};
 use crate::rules::CountBy;
 
 use super::*;
@@ -354,9 +354,16 @@ fn of_one_push_no_more_traces_wait_than_may_and_all_count() {
     let lines = [(0, "java.lang.IllegalStateException: a"), (0, "\tat com.shop.A.a(A.java:1)")];
     let other = lines.map(|(_, line)| (1, line));
     let both: Vec<(u32, &str)> = lines.into_iter().chain(other).collect();
-    let sightings = life.scan(&both, |line| line.starts_with("java")).expect("two hits");
+    let mut sightings = life.scan(&both, |line| line.starts_with("java")).expect("two hits");
     assert_eq!((sightings.pieces.len(), sightings.list.len()), (1, 1), "the second one counts with its push");
     assert_eq!(sightings.list[0].identity, Identity::Trace);
+    life.book.take(&mut sightings, at(0));
+    assert_eq!((life.book.count(), life.book.take_closed()), (1, [0, 0, 1, 0]), "and is told as over the bound");
+    // One that finds no room in the book counts in the same way.
+    let mut other = life.scan(&other, |line| line.starts_with("java")).expect("a hit");
+    assert_eq!(other.pieces.len(), 1);
+    life.book.take(&mut other, at(1));
+    assert_eq!((life.book.count(), life.book.take_closed()), (1, [0, 0, 1, 0]));
 }
 
 #[test]

@@ -25,7 +25,7 @@ const RULE: &str = "_store_full";
 const WORKLOAD: &str = "kube-sentinel";
 
 /// Its template.
-const TEMPLATE: &str = "<removed>";
+pub(in crate::group) const TEMPLATE: &str = "<removed>";
 
 /// Events of a tenant that had no room, by whose they were.
 type Whose<'r> = BTreeMap<(&'r TenantId, &'r str), BTreeMap<String, u64>>;

@@ -6,7 +6,7 @@ use crate::model::{Fingerprint, Hit, Stream};
 
 use super::evidence::behind_key;
 use super::fingerprint::{Identity, Place, tenant_hash};
-use super::open::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece};
+use super::open_traces::{LoneLine, OpenHit, OpenKey, OpenTrace, Piece};
 use super::records::{MAX_LINES, Record};
 use super::redact::redact;
 use super::sight::Batch;

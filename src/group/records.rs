@@ -15,7 +15,7 @@ use crate::rules::RuleSet;
 use super::fingerprint::Identity;
 use super::heads::{Earlier, is_head};
 use super::mask::MAX_TEMPLATE;
-use super::open::{OpenTrace, OpenTraces};
+use super::open_traces::{OpenTrace, OpenTraces};
 use super::redact::redact;
 use super::seen::{MAX_ASIDE, Seen, Source, Way};
 use super::sight::Map;

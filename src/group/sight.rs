@@ -7,25 +7,20 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{
-    Block, Evidence, Fingerprint, Hit, Line, Priority, RuleId, RuleName, SourceName, Stream, StreamId, TemplateGroup, TenantId, Timestamp,
-    WindowKey, kubernetes_of,
-};
+use crate::model::{Block, Fingerprint, Hit, RuleId, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of};
 use crate::rules::{Rule, RuleSet};
 
-use super::absence::Beat;
-use super::alert::Ending;
 use super::config::GroupConfig;
-use super::evidence::{Captures, MOST_A_BATCH, RawCapture, Spot};
-use super::fingerprint::{Counting, Identity, Place, regrouped, tenant_hash};
+use super::evidence::{Captures, RawCapture};
+use super::fingerprint::{Counting, Place, tenant_hash};
 use super::heads::Earlier;
 use super::names::StateNames;
-use super::open::{OpenTraces, Piece};
-use super::records::{Record, Records, Waiting};
-use super::storm::{Choice, StormGuard, StormKey, StormSlot};
-use super::subject::{identity_of, message_of, subject_of};
+use super::open_traces::OpenTraces;
+use super::records::{Records, Waiting};
+use super::sightings::Sightings;
+use super::storm::{StormGuard, StormKey, StormSlot};
 use super::tails::Tails;
-use super::window::{bucket_nanos, bucket_of};
+use super::window::bucket_nanos;
 
 /// A line's time is not trusted further into the future than this. Decoders hold the same rule; here it bounds the number of buckets.
 const FUTURE: Duration = Duration::from_secs(60);
@@ -38,6 +33,9 @@ const MAX_RECORD_SOURCES: usize = 8 << 10;
 
 /// Bytes of labels that these hold together. Each has a copy of what its sender sent, which may be megabytes.
 const MAX_RECORD_BYTES: usize = 8 << 20;
+
+#[path = "hit.rs"]
+mod hit;
 
 pub(super) type Map<K, V> = HashMap<K, V, lru::DefaultHasher>;
 
@@ -58,72 +56,6 @@ pub struct SightContext<'a> {
     pub open: Option<&'a OpenTraces>,
     /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
     pub tails: Option<&'a Tails>,
-}
-
-/// All hits of one fingerprint and one window in one batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// What the hits have in common.
-    pub fingerprint: Fingerprint,
-    /// The rule, of the generation of [`Sightings::rules`].
-    pub rule: RuleId,
-    /// The rule at the workload, of which there are so many events at most.
-    pub place: Place,
-    /// The window that the rule counts these hits in.
-    pub window_key: WindowKey,
-    /// Stream of the first hit, with the identity that its records tell where the sender's labels name no pod.
-    pub stream: Arc<Stream>,
-    /// What the template is.
-    pub identity: Identity,
-    /// Of which group it is. For lines that of this text alone, until [`Grouper::resolve`](super::Grouper::resolve) knows better.
-    pub group: TemplateGroup,
-    /// The masked line, or the parts of a trace that are always the same; without secrets.
-    pub template: Arc<str>,
-    /// Text of the first hit, without secrets, cut to [`GroupConfig::max_message`].
-    pub message: Arc<str>,
-    /// Number of hits.
-    pub count: u64,
-    /// Earliest event time.
-    pub first: Timestamp,
-    /// Latest event time.
-    pub last: Timestamp,
-    /// (bucket, hits) in ascending order, in buckets of the rule's width. Late hits are not in it.
-    pub buckets: Vec<(i64, u64)>,
-    /// Taken in a storm: hits were spread over the fingerprints of the rule and stream by sampling, only their sum is exact.
-    pub sampled: bool,
-    /// The first hit with the lines around it, where it was captured.
-    pub evidence: Option<Arc<Evidence>>,
-}
-
-/// What one batch tells the [`super::Grouper`].
-#[derive(Debug, Clone)]
-pub struct Sightings {
-    /// The rules in force when the batch was scanned.
-    pub rules: Arc<RuleSet>,
-    /// Those of them that got another name since then, by the old one. Filled in by who knows of it.
-    pub renamed: HashMap<RuleName, RuleName>,
-    /// Whose lines.
-    pub tenant: TenantId,
-    /// Name of the cluster.
-    pub cluster: Arc<str>,
-    /// One entry for each fingerprint and window, in the order of their first hits.
-    pub list: Vec<Sighting>,
-    /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
-    pub beats: Vec<Beat>,
-    /// Alerts that are over, in the order of their lines. They are no hits.
-    pub endings: Vec<Ending>,
-    /// Clock time of receipt.
-    pub received: Timestamp,
-    /// Which door. Filled in by who knows of it.
-    pub door: SourceName,
-    /// Hits in all: the sum of the counts. Those on lines of one record are one, or one for each rule where rules continue.
-    pub hits: u64,
-    /// Traces that wait for the next push of their stream, or went on with what had waited: for [`super::OpenBook::take`].
-    pub pieces: Vec<Piece>,
-    /// Hits that were too late for their windows.
-    pub late: u64,
-    /// Hits that were counted without being fingerprinted.
-    pub unsampled: u64,
 }
 
 /// Memory that a thread keeps from batch to batch.
@@ -226,57 +158,6 @@ pub fn sight(
     batch.finish()
 }
 
-impl Sighting {
-    /// Puts the hits into another group. With `by_template`, their rule counts each group by itself.
-    pub(super) fn regroup(&mut self, group: TemplateGroup, by_template: bool) {
-        if by_template {
-            self.window_key = WindowKey(regrouped(self.window_key.0, self.group, group));
-        }
-        self.fingerprint = self.place.fingerprint(group);
-        self.group = group;
-    }
-}
-
-impl Sightings {
-    /// Lines that met a rule: hits, and lines that are waited for.
-    #[must_use]
-    pub fn met(&self) -> u64 {
-        self.hits + self.beats.iter().map(|beat| beat.count).sum::<u64>()
-    }
-
-    /// Nothing seen.
-    pub(super) fn none(rules: &Arc<RuleSet>, tenant: &TenantId, cluster: &str) -> Self {
-        Self {
-            rules: Arc::clone(rules),
-            renamed: HashMap::new(),
-            tenant: tenant.clone(),
-            cluster: Arc::from(cluster),
-            list: Vec::new(),
-            beats: Vec::new(),
-            endings: Vec::new(),
-            received: Timestamp::default(),
-            door: SourceName::LokiPush,
-            hits: 0,
-            pieces: Vec::new(),
-            late: 0,
-            unsampled: 0,
-        }
-    }
-
-    /// How urgent the hits are: as urgent as their rule, or as their alert where that is all that the rule goes by.
-    pub(super) fn priority(&self, sighting: &Sighting) -> Priority {
-        let alert = sighting.stream.alert().filter(|_| self.rules.is_for_alerts(sighting.rule));
-        alert.map_or(self.rules.rule(sighting.rule).priority, |alert| alert.priority)
-    }
-
-    /// The name that a rule has now.
-    #[must_use]
-    pub fn rule_name(&self, rule: RuleId) -> &RuleName {
-        let name = &self.rules.rule(rule).name;
-        self.renamed.get(name).unwrap_or(name)
-    }
-}
-
 pub(super) struct Batch<'a> {
     pub(super) context: &'a SightContext<'a>,
     pub(super) block: &'a Block,
@@ -348,7 +229,9 @@ impl Batch<'_> {
             let record = &records.list[number];
             let first = record.hits_so_far().first().map(|hit| &hits[*hit as usize]);
             let is_new = record.resumed.is_none();
-            if !record.is_held || is_new && (room == 0 || first.is_some_and(|hit| !self.is_calm(hit))) {
+            let has_no_room = record.is_held && is_new && room == 0;
+            if !record.is_held || has_no_room || is_new && first.is_some_and(|hit| !self.is_calm(hit)) {
+                self.out.unheld += u64::from(has_no_room);
                 records.release(number);
                 continue;
             }
@@ -385,173 +268,6 @@ impl Batch<'_> {
     pub(super) fn told_by(&self, source: u32) -> (Arc<Stream>, Place, Counting) {
         let source = &self.scratch.sources[source as usize];
         (Arc::clone(&source.stream), source.place, source.counting)
-    }
-
-    fn hit(&mut self, slot: u32, place: usize, record: Option<&Record>) {
-        let line = &self.block.lines()[place];
-        let text = self.block.text(line);
-        if self.scratch.slots[slot as usize].waits {
-            return self.beat(slot, line);
-        }
-        if let Some(alert) = self.block.stream_of(line).alert() {
-            return self.alert(slot, place, alert);
-        }
-        let storm = &mut self.scratch.slots[slot as usize].storm;
-        let (sighting, sampled) = match self.context.storm.choose(storm, text) {
-            Choice::Calm => (self.fingerprint(slot, place, record), false),
-            Choice::Sample(shape) => {
-                let sighting = self.fingerprint(slot, place, record);
-                self.scratch.slots[slot as usize].storm.sampled(shape, sighting);
-                (sighting, true)
-            }
-            Choice::CountWith(sighting) => {
-                self.out.unsampled += 1;
-                (sighting, true)
-            }
-        };
-        self.count(slot, sighting, line.at.min(self.newest), sampled);
-    }
-
-    /// A line that its rule waits for.
-    fn beat(&mut self, slot: u32, line: &Line) {
-        let source = self.source(slot, self.block.text(line));
-        let scratch = &mut *self.scratch;
-        let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
-        let key = source.counting.whole();
-        let beats = &mut self.out.beats;
-        let names = self.context.names;
-        // No sighting has this fingerprint: each begins with its scheme.
-        let index = *scratch.by_window.entry((Fingerprint([0; 16]), key)).or_insert_with(|| {
-            beats.push(Beat {
-                key,
-                rule,
-                state: RuleName::new(names.of(rule)),
-                stream: Arc::clone(&source.stream),
-                sent: Arc::clone(self.block.stream_of(line)),
-                count: 0,
-                last: Timestamp(i64::MIN),
-            });
-            (beats.len() - 1) as u32
-        });
-        let beat = &mut beats[index as usize];
-        beat.count += 1;
-        beat.last = beat.last.max(line.at.min(self.newest));
-    }
-
-    /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
-    fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
-        let text = self.block.text(&self.block.lines()[place]);
-        let source = self.source(slot, text);
-        let (config, block) = (self.context.config, self.block);
-        if let Some(record) = record {
-            let most = config.max_message.bytes();
-            let identity = record.identity(&mut self.scratch.template);
-            return self.sighting(slot, source, place, identity, || message_of(&record.text(block, most), most));
-        }
-        let subject = subject_of(text, config);
-        let key = (source, xxh3_128(&subject));
-        if let Some(known) = self.scratch.by_subject.get(&key) {
-            return *known;
-        }
-        let identity = identity_of(&subject, config, &mut self.scratch.template);
-        let sighting = self.sighting(slot, source, place, identity, || message_of(&subject, config.max_message.bytes()));
-        self.scratch.by_subject.insert(key, sighting);
-        sighting
-    }
-
-    /// The sighting of the template at hand.
-    fn sighting(&mut self, slot: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
-        let group = identity.group_of(self.scratch.template.as_bytes());
-        self.sighting_of(slot, source, place, (identity, group), message)
-    }
-
-    /// The sighting of a group, shown with the template at hand.
-    pub(super) fn sighting_of(
-        &mut self,
-        slot_index: u32,
-        source: u32,
-        place: usize,
-        (identity, group): (Identity, TemplateGroup),
-        message: impl FnOnce() -> Arc<str>,
-    ) -> u32 {
-        let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source as usize]);
-        let template = self.scratch.template.as_str();
-        let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
-        let list = &mut self.out.list;
-        let known = list.len();
-        let sighting = *self.scratch.by_window.entry((fingerprint, window_key)).or_insert_with(|| {
-            list.push(Sighting {
-                fingerprint,
-                rule: slot.rule,
-                place: source.place,
-                window_key,
-                stream: Arc::clone(&source.stream),
-                identity,
-                group,
-                template: Arc::from(template),
-                message: message(),
-                count: 0,
-                first: Timestamp(i64::MAX),
-                last: Timestamp(i64::MIN),
-                buckets: Vec::new(),
-                sampled: false,
-                evidence: None,
-            });
-            (list.len() - 1) as u32
-        });
-        if self.out.list.len() > known {
-            self.capture(slot_index, sighting, place);
-        }
-        sighting
-    }
-
-    /// Captures the first hit of a new sighting, when it is time to.
-    fn capture(&mut self, slot: u32, sighting: u32, line: usize) {
-        let Sighting { fingerprint, place, .. } = self.out.list[sighting as usize];
-        self.out.list[sighting as usize].evidence = self.captured(slot, fingerprint, place, line);
-    }
-
-    /// A hit with the lines around it, when it is time to capture it.
-    pub(super) fn captured(&mut self, slot: u32, fingerprint: Fingerprint, place: Place, line: usize) -> Option<Arc<Evidence>> {
-        let captures = self.context.captures.filter(|_| self.scratch.captures < MOST_A_BATCH)?;
-        if !captures.is_due(fingerprint, place, self.received) {
-            return None;
-        }
-        self.scratch.captures += 1;
-        let block = self.block;
-        let is_shared = !self.scratch.slots[slot as usize].is_identified;
-        let spot = Spot { tenant: &self.out.tenant, block, line, received: self.received, is_shared };
-        let raw = captures.capture(fingerprint, spot);
-        let evidence = Arc::new(raw.evidence());
-        if raw.wanted() > 0 {
-            self.scratch.waiting.push((block.stream_of(&block.lines()[line]).id(), raw));
-        }
-        Some(evidence)
-    }
-
-    pub(super) fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
-        let sighting = &mut self.out.list[sighting as usize];
-        self.out.hits += 1;
-        sighting.count += 1;
-        sighting.sampled |= sampled;
-        sighting.first = sighting.first.min(at);
-        sighting.last = sighting.last.max(at);
-        if at < self.oldest {
-            self.out.late += 1;
-            return;
-        }
-        let bucket = bucket_of(at, self.scratch.slots[slot as usize].bucket_nanos);
-        match sighting.buckets.last_mut() {
-            Some((last, hits)) if *last == bucket => *hits += 1,
-            Some((last, _)) if *last > bucket => {
-                let place = sighting.buckets.partition_point(|(other, _)| *other < bucket);
-                match &mut sighting.buckets[place] {
-                    (other, hits) if *other == bucket => *hits += 1,
-                    _ => sighting.buckets.insert(place, (bucket, 1)),
-                }
-            }
-            _ => sighting.buckets.push((bucket, 1)),
-        }
     }
 
     fn finish(self) -> Sightings {

@@ -6,7 +6,9 @@ use crate::model::{ByteSize, Line, Span};
 use crate::rules::CountBy;
 
 use super::*;
-use crate::group::subject::{template_of, without_colours};
+use crate::group::sightings::Sighting;
+use crate::group::subject::{message_of, template_of, without_colours};
+use crate::group::window::bucket_of;
 
 fn bench(count: u64, window: u64) -> Bench {
     Bench::new(GroupConfig::default(), rules(vec![rule("r", count, window)]))

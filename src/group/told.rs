@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::group::alert::Ending;
 use crate::group::lifecycle::{Input, next};
-use crate::group::sight::Sighting;
+use crate::group::sightings::Sighting;
 use crate::model::{AlertPhase, EventState, Moment, TransitionReason};
 use crate::rules::Rule;
 

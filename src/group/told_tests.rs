@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::group::GroupConfig;
 use crate::group::samples::{Bench, at, rule, rules};
-use crate::group::sight::Sightings;
+use crate::group::sightings::Sightings;
 use crate::model::{Alert, AlertKind, Block, EventHead, EventRow, HealthyTime, Hit, Labels, Line, Priority, RuleId, Stream, Timestamp};
 use crate::rules::RuleSet;
 

@@ -38,6 +38,8 @@ pub enum SourceName {
     KubernetesEvents,
     /// The Forward protocol of Fluent Bit and Fluentd.
     Forward,
+    /// Syslog over TCP, TLS and UDP.
+    Syslog,
     /// Alerts of Alertmanager's webhook.
     Alertmanager,
     /// Events of Falco and falcosidekick.
@@ -48,12 +50,13 @@ pub enum SourceName {
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LokiPush,
         Self::Files,
         Self::LokiTail,
         Self::KubernetesEvents,
         Self::Forward,
+        Self::Syslog,
         Self::Alertmanager,
         Self::Falco,
         Self::PagerDuty,
@@ -68,6 +71,7 @@ impl SourceName {
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
+            Self::Syslog => "syslog",
             Self::Alertmanager => "alertmanager",
             Self::Falco => "falco",
             Self::PagerDuty => "pagerduty",

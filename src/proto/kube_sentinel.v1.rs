@@ -65,7 +65,7 @@ pub struct ErrorEvent {
     pub cluster: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "5")]
     pub workload: ::core::option::Option<Workload>,
-    /// The rule that was met.
+    /// The rule that was met. `_store_full` is none: the event counts events of its tenant that were removed with REASON_STORE_FULL.
     #[prost(string, tag = "6")]
     pub rule: ::prost::alloc::string::String,
     /// The rule's priority at the last hit.
@@ -95,7 +95,8 @@ pub struct ErrorEvent {
     /// The line's constant parts, variable parts masked.
     #[prost(string, tag = "15")]
     pub template: ::prost::alloc::string::String,
-    /// Text of the first hit, secrets redacted, cut to a limit.
+    /// Text of the first hit, secrets redacted, cut to a limit. With the template `<other>` or the rule `_store_full`, what the event stands for:
+    /// the first templates, or whose events were removed, each with its count, one a line.
     #[prost(string, tag = "16")]
     pub message: ::prost::alloc::string::String,
     /// Labels of the stream of the first hit, secrets redacted, cut in number and length.

@@ -15,6 +15,7 @@
 mod cases;
 mod dialect;
 mod file;
+mod named;
 mod pattern;
 mod problem;
 mod reader;

@@ -187,13 +187,8 @@ impl Rule {
         xxhash_rust::xxh3::xxh3_64(format!("{parts:?}{waits}").as_bytes())
     }
 
-    /// A rule with a name and a pattern and nothing else, for tests and benchmarks.
-    ///
-    /// # Panics
-    /// When the pattern does not compile.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn for_test(name: &str, pattern: &str) -> Self {
+    /// A rule that every line meets, with a name and the file that it is said to come from, P3, and nothing else.
+    pub(super) fn bare(name: &str, file: &str) -> Self {
         Self {
             id: RuleId(0),
             name: RuleName::new(name),
@@ -201,7 +196,7 @@ impl Rule {
             description: None,
             runbook: None,
             priority: Priority::P3,
-            pattern: Some(Pattern::try_new(pattern).expect("a pattern in a test compiles")),
+            pattern: None,
             keywords: None,
             keyword_list: Vec::new(),
             exclude: Vec::new(),
@@ -210,12 +205,23 @@ impl Rule {
             count: 1,
             absent: None,
             window: Duration::from_secs(60),
-            by: Vec::new(),
-            remediation: Remediation { action: "none".to_owned(), params: BTreeMap::new(), cooldown: Duration::from_secs(300) },
+            by: vec![CountBy::Workload],
+            remediation: Remediation::default(),
             samples: Samples::default(),
-            file: "test".to_owned(),
+            file: file.to_owned(),
             line: 1,
         }
+    }
+
+    /// A rule with a name and a pattern and nothing else, for tests and benchmarks.
+    ///
+    /// # Panics
+    /// When the pattern does not compile.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_test(name: &str, pattern: &str) -> Self {
+        let pattern = Pattern::try_new(pattern).expect("a pattern in a test compiles");
+        Self { pattern: Some(pattern), by: Vec::new(), ..Self::bare(name, "test") }
     }
 }
 

@@ -1,11 +1,12 @@
 //! From rule files as written to a checked set, with every problem of every file at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{AlertKind, Generation, Priority, RuleId, RuleName, Span};
 
 use super::file::{self, MatchEntry, RemediationEntry, RuleEntry};
+use super::named::{Named, check_names};
 use super::problem::{Located, Place, Report, shown};
 use super::reader::nearest;
 use super::set::{ACTIONS, DEFAULT_COOLDOWN};
@@ -50,14 +51,6 @@ pub struct Loaded {
     pub digest: ContentDigest,
 }
 
-/// A rule that was read, whether or not it is usable, for the checks across rules.
-#[derive(Debug)]
-struct Named {
-    source: usize,
-    name: Located<String>,
-    formerly: Vec<Located<String>>,
-}
-
 /// Checks all files and makes a set of their enabled rules, in the order of the sources and of the rules in them.
 ///
 /// # Errors
@@ -90,7 +83,7 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     let mut unmatched = Vec::new();
     if options.alert_rules {
         // How urgent their events are is what the alerts say.
-        unmatched.extend(AlertKind::ALL.map(|kind| built_in(kind.rule(), kind.description(), Priority::P3)));
+        unmatched.extend(AlertKind::ALL.map(|kind| built_in(kind.rule(), kind.description())));
         for kind in AlertKind::ALL {
             if let Some(taken) = rules.iter().find(|rule| rule.name.as_str() == kind.rule()) {
                 let index = sources.iter().position(|source| source.name == taken.file).unwrap_or_default();
@@ -107,7 +100,7 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
             let at = Place { line: taken.line, column: 0 };
             reports[index].problem(at, "unmatched lines are stored under this name", "make it the last rule, or give it another name");
         }
-        unmatched.push(built_in(DEFAULT_RULE, "A line that met no rule.", Priority::P4));
+        unmatched.push(Rule { priority: Priority::P4, ..built_in(DEFAULT_RULE, "A line that met no rule.") });
     }
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for mut report in reports {
@@ -123,48 +116,6 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     let set = RuleSet::new(generation, rules, options.store_unmatched && !own_default).with_disabled(disabled);
     let set = if options.alert_rules { set.with_alert_rules() } else { set };
     Ok(Loaded { set, warnings, digest: content_digest(sources) })
-}
-
-impl Named {
-    fn of(entry: &RuleEntry, source: usize) -> Option<Self> {
-        let name = entry.name.clone()?;
-        Some(Self { source, name, formerly: entry.formerly.clone().unwrap_or_default() })
-    }
-}
-
-/// Names and former names are unique over all files, disabled rules included: state is kept by them.
-fn check_names(named: &[Named], sources: &[RuleSource], reports: &mut [Report]) {
-    let place = |rule: &Named, at: Place| format!("{}:{}", sources[rule.source].name, at.line);
-    let mut owners: HashMap<&str, String> = HashMap::new();
-    for rule in named {
-        let report = &mut reports[rule.source];
-        report.set_rule(Some(&rule.name.value));
-        if let Some(owner) = owners.get(rule.name.value.as_str()) {
-            report.problem(rule.name.at, format!("the name is taken by the rule at {owner}"), "give each rule its own name");
-        } else {
-            owners.insert(&rule.name.value, place(rule, rule.name.at));
-        }
-    }
-    let mut claims: HashMap<&str, String> = HashMap::new();
-    for rule in named {
-        let report = &mut reports[rule.source];
-        report.set_rule(Some(&rule.name.value));
-        for former in &rule.formerly {
-            let text = shown(&former.value);
-            if let Some(owner) = owners.get(former.value.as_str()) {
-                report.problem(
-                    former.at,
-                    format!("the former name '{text}' is the name of the rule at {owner}"),
-                    "take it out of `formerly:`",
-                );
-            } else if let Some(claim) = claims.get(former.value.as_str()) {
-                report.problem(former.at, format!("the former name '{text}' is claimed at {claim} too"), "keep it in one rule");
-            } else {
-                claims.insert(&former.value, place(rule, former.at));
-            }
-        }
-        report.set_rule(None);
-    }
 }
 
 /// Checks one rule. None when it is not usable, which the report then says.
@@ -463,27 +414,6 @@ fn span(text: &Located<String>, key: &str, least: Duration, most: Duration, repo
 }
 
 /// A rule that takes what no other has.
-fn built_in(name: &str, description: &str, priority: Priority) -> Rule {
-    Rule {
-        id: RuleId(0),
-        name: RuleName::new(name),
-        formerly: Vec::new(),
-        description: Some(description.to_owned()),
-        runbook: None,
-        priority,
-        pattern: None,
-        keywords: None,
-        keyword_list: Vec::new(),
-        exclude: Vec::new(),
-        selector: Selector::default(),
-        continues: false,
-        count: 1,
-        absent: None,
-        window: DEFAULT_WINDOW,
-        by: vec![CountBy::Workload],
-        remediation: Remediation::default(),
-        samples: Samples::default(),
-        file: BUILT_IN.to_owned(),
-        line: 1,
-    }
+fn built_in(name: &str, description: &str) -> Rule {
+    Rule { description: Some(description.to_owned()), window: DEFAULT_WINDOW, ..Rule::bare(name, BUILT_IN) }
 }

@@ -68,6 +68,9 @@ pub struct ServeConfig {
     /// Where Fluent Bit and Fluentd send by the Forward protocol. Absent: nowhere. `{}`: `127.0.0.1:24224`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardConfig>,
+    /// Where syslog comes in. Absent: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<SyslogConfig>,
     /// Who may do what, on every listener.
     pub auth: AuthConfig,
     /// What readers do not see of events. A key may have its own.
@@ -131,6 +134,56 @@ pub struct ForwardConfig {
     pub idle_timeout: Span,
     /// Time that connections get to finish when the process stops.
     pub drain_timeout: Span,
+}
+
+/// The section `serve.syslog`: RFC 5424 and RFC 3164. At least one of `udp`, `tcp` and `tls` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyslogConfig {
+    /// Datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<SyslogAddress>,
+    /// Connections, with messages that are counted in bytes or end with a line break.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SyslogAddress>,
+    /// Connections over TLS; its port is 6514.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SyslogTls>,
+    /// Everybody who can reach the addresses may send. Syslog has no keys, so off loopback this or `tls.client_ca_file` is needed.
+    pub allow_unauthenticated: bool,
+    /// Connections at a time, of `tcp` and of `tls`. When they are in use, new ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Time for the handshake of TLS.
+    pub handshake_timeout: Span,
+    /// A connection that sends nothing for this long is closed.
+    pub idle_timeout: Span,
+    /// Time that connections get to finish when the process stops.
+    pub drain_timeout: Span,
+}
+
+/// An address of syslog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogAddress {
+    /// IP address and port.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+}
+
+/// An address of syslog over TLS. The files are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogTls {
+    /// IP address and port.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// PEM file with the certificate, followed by those that lead to the root.
+    pub cert_file: PathBuf,
+    /// PEM file with the private key.
+    pub key_file: PathBuf,
+    /// PEM file with authorities: who connects must have a certificate that one of them signed. Absent: none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// A user of the Forward protocol. It has exactly one of `password_file` and `password`.
@@ -248,6 +301,7 @@ impl Default for ServeConfig {
             ingest: ListenerConfig { address: Some(INGEST_ADDRESS), ..ListenerConfig::default() },
             api: ListenerConfig { address: Some(API_ADDRESS), ..ListenerConfig::default() },
             forward: None,
+            syslog: None,
             auth: AuthConfig::default(),
             redact: RedactConfig::default(),
             feed: FeedConfig::default(),
@@ -273,9 +327,9 @@ impl ServeConfig {
     /// Time between the signal to stop and the end of the listeners.
     #[must_use]
     pub fn drain_delay(&self) -> Span {
-        let forward = self.forward.as_ref().map(|forward| forward.address);
+        let others = self.forward.iter().map(|forward| forward.address).chain(self.syslog.iter().flat_map(SyslogConfig::addresses));
         let private =
-            [self.ingest_address(), self.api_address()].into_iter().chain(forward).all(|address| address.ip().to_canonical().is_loopback());
+            [self.ingest_address(), self.api_address()].into_iter().chain(others).all(|address| address.ip().to_canonical().is_loopback());
         self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
     }
 }
@@ -304,6 +358,29 @@ impl Default for ListenerConfig {
             max_connections: MAX_CONNECTIONS,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+impl SyslogConfig {
+    /// All addresses that are listened on.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let plain = [&self.udp, &self.tcp].into_iter().flatten().map(|at| at.address);
+        plain.chain(self.tls.as_ref().map(|tls| tls.address))
+    }
+}
+
+impl Default for SyslogConfig {
+    fn default() -> Self {
+        Self {
+            udp: None,
+            tcp: None,
+            tls: None,
+            allow_unauthenticated: false,
+            max_connections: MAX_PEERS,
+            handshake_timeout: HEADER_TIMEOUT,
+            idle_timeout: PEER_IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
         }
     }

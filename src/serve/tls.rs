@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -20,6 +22,7 @@ pub struct Tls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: TlsConfig,
+    client_ca: Option<PathBuf>,
     current: ArcSwap<Loaded>,
 }
 
@@ -81,9 +84,18 @@ impl Tls {
     /// # Errors
     /// With the file and the reason.
     pub fn load(config: &TlsConfig) -> Result<Self, TlsError> {
-        let files = Files::read(config)?;
-        let loaded = files.load(config)?;
-        Ok(Self(Arc::new(Inner { config: config.clone(), current: ArcSwap::from_pointee(loaded) })))
+        Self::load_for(config, None)
+    }
+
+    /// The same for clients that show a certificate which an authority in this PEM file signed; `None`: none is asked for.
+    ///
+    /// # Errors
+    /// With the file and the reason.
+    pub fn load_for(config: &TlsConfig, client_ca: Option<&Path>) -> Result<Self, TlsError> {
+        let files = Files::read(config, client_ca)?;
+        let loaded = files.load(config, client_ca)?;
+        let client_ca = client_ca.map(Path::to_owned);
+        Ok(Self(Arc::new(Inner { config: config.clone(), client_ca, current: ArcSwap::from_pointee(loaded) })))
     }
 
     /// Reads the files again. True when they changed and are in use from the next connection on.
@@ -91,11 +103,12 @@ impl Tls {
     /// # Errors
     /// With the file and the reason; the old pair stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let files = Files::read(&self.0.config)?;
+        let Inner { config, client_ca, .. } = &*self.0;
+        let files = Files::read(config, client_ca.as_deref())?;
         if files.digest() == self.0.current.load().digest {
             return Ok(false);
         }
-        self.0.current.store(Arc::new(files.load(&self.0.config)?));
+        self.0.current.store(Arc::new(files.load(config, client_ca.as_deref())?));
         Ok(true)
     }
 
@@ -115,26 +128,32 @@ impl Tls {
 struct Files {
     cert: Vec<u8>,
     key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
 }
 
 impl Files {
-    fn read(config: &TlsConfig) -> Result<Self, TlsError> {
+    fn read(config: &TlsConfig, client_ca: Option<&Path>) -> Result<Self, TlsError> {
         let read = |file: &Path| fs::read(file).map_err(|source| TlsError::Read { file: file.to_owned(), source });
-        Ok(Self { cert: read(&config.cert_file)?, key: read(&config.key_file)? })
+        Ok(Self { cert: read(&config.cert_file)?, key: read(&config.key_file)?, client_ca: client_ca.map(read).transpose()? })
     }
 
     fn digest(&self) -> [u8; 32] {
-        Sha256::new().chain_update(Sha256::digest(&self.cert)).chain_update(Sha256::digest(&self.key)).finalize().into()
+        Sha256::new()
+            .chain_update(Sha256::digest(&self.cert))
+            .chain_update(Sha256::digest(&self.key))
+            .chain_update(self.client_ca.as_deref().unwrap_or_default())
+            .finalize()
+            .into()
     }
 
-    fn load(&self, config: &TlsConfig) -> Result<Loaded, TlsError> {
-        let server = self.server(config)?;
+    fn load(&self, config: &TlsConfig, client_ca: Option<&Path>) -> Result<Loaded, TlsError> {
+        let server = self.server(config, client_ca)?;
         let mut bare = ServerConfig::clone(&server);
         bare.alpn_protocols.clear();
         Ok(Loaded { digest: self.digest(), server, bare: Arc::new(bare) })
     }
 
-    fn server(&self, config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
+    fn server(&self, config: &TlsConfig, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
         let no_certificate = |detail: String| TlsError::Certificate { file: config.cert_file.clone(), detail };
         let chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(&self.cert).collect::<Result<_, _>>().map_err(|error| no_certificate(format!(": {error}")))?;
@@ -146,11 +165,27 @@ impl Files {
         let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(pair)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(self.clients(client_ca)?)
             .with_single_cert(chain, key)
             .map_err(pair)?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(server))
+    }
+
+    /// Who may connect.
+    fn clients(&self, file: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let (Some(file), Some(text)) = (file, &self.client_ca) else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+        let wrong = |detail: String| TlsError::Certificate { file: file.to_owned(), detail };
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(text) {
+            let authority = authority.map_err(|error| wrong(format!(": {error}")))?;
+            roots.add(authority).map_err(|error| wrong(format!(": {error}")))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong(String::new()));
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| wrong(format!(": {error}")))
     }
 }
 

@@ -18,8 +18,8 @@ pub struct FeedEntry {
     pub kind: FeedKind,
     /// Clock time of the change.
     pub at: Timestamp,
-    /// The event as it was after the commit that the entry belongs to. Only its rule's name, its template and where
-    /// it went are the present ones, if its rule was renamed or its template group changed since.
+    /// The event as it was after the commit that the entry belongs to. Only its rule's name, its template, where it went, and the message of one
+    /// that stands for others are the present ones, if its rule was renamed, its template group changed or more was folded into it since.
     pub event: ErrorEvent,
 }
 

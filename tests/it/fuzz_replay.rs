@@ -7,10 +7,11 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 17] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("forward_messages", fuzzing::forward_messages),
+    ("syslog_messages", fuzzing::syslog_messages),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),

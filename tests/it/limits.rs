@@ -1,6 +1,6 @@
 //! What one sender may do to all others: nothing that counts.
 
-use kube_sentinel::proto::v1::{ErrorEvent, SubscribeRequest};
+use kube_sentinel::proto::v1::{ErrorEvent, Reason, State, SubscribeRequest};
 use prost::Message;
 use tokio::time::timeout;
 
@@ -102,5 +102,29 @@ fn a_pod_whose_every_line_differs_crowds_nobody_else_out_and_each_of_its_hits_co
     let expected: Vec<String> = (10..20).map(|n| format!("1 x panic: {}", word(n))).collect();
     assert_eq!(named[..10], expected, "the first ten that had no room, also across a restart");
     assert!(named[10].starts_with("and ") && named[10].ends_with(" more hits of other templates"), "{message}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn what_a_full_store_removes_is_told_over_the_wire_and_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), "store:\n  max_events: 20\n");
+    for service in 0..21 {
+        let body =
+            push_body(&[("namespace", "shop"), ("service_name", &format!("service-{service:02}"))], now(), &["panic: runtime error: x"]);
+        assert_eq!(server.push(&body), 204);
+    }
+    // 21 were born, 3 removed, and one tells of it.
+    let all = told(&server, 25);
+    let of = |reason: Reason| all.iter().filter(|event| event.reason() == reason).collect::<Vec<_>>();
+    let gone: Vec<&str> = of(Reason::StoreFull).iter().map(|event| event.workload.as_ref().map_or("", |of| of.name.as_str())).collect();
+    assert_eq!(gone, ["service-00", "service-01", "service-02"]);
+    assert!(of(Reason::StoreFull).iter().all(|event| event.state() == State::Resolved));
+    let overflow = all.last().expect("an event");
+    assert_eq!((overflow.rule.as_str(), overflow.count, overflow.state()), ("_store_full", 3, State::Firing));
+    assert!(overflow.message.ends_with("1 x panic at shop/service-01\n1 x panic at shop/service-02"), "{}", overflow.message);
+    assert_eq!(server.events("rule=_store_full")[0]["id"], overflow.id);
+    let removed = |reason: &str| server.figures().sum("kube_sentinel_store_errors_removed_total", &[&format!("reason=\"{reason}\"")]);
+    assert_eq!((removed("store_full"), removed("expired")), (3.0, 0.0));
     assert_eq!(server.stop(), Some(0));
 }

@@ -45,6 +45,7 @@ mod shipped_rules;
 mod store;
 mod subscribe;
 mod support;
+mod syslog;
 mod tail;
 mod templates;
 mod tidy;

@@ -328,12 +328,48 @@ fn times_that_jump_and_lines_of_any_bytes_and_length_are_replayed() {
 }
 
 #[test]
-fn rules_that_wait_for_lines_are_left_out_and_named() {
+fn rules_that_wait_for_lines_fire_where_others_were_written_and_hold_fire_where_none_were() {
     let place = Place::new("rules:\n  - {name: backup, priority: P2, match: {pattern: 'backup done'}, absent: 10m}\n");
-    let report = place.report(&log(&[(0, "backup done"), (50, "all is well")]), &[]);
-    assert_eq!((&report["left_out"], &report["new"]), (&json!(["backup"]), &json!(0)), "{report}");
-    let shown = place.run(&["@log"]);
-    assert!(shown.out.contains("left out, because they wait for lines") && shown.out.contains("sent: backup\n"), "{}", shown.out);
+    let calm: Vec<(u32, &str)> = (1..60).map(|minute| (minute, "all is well")).collect();
+    let lines = |backups: &[u32], calm: &[(u32, &'static str)]| {
+        let mut lines: Vec<(u32, &str)> = backups.iter().map(|minute| (*minute, "backup done")).chain(calm.iter().copied()).collect();
+        lines.sort_by_key(|(minute, _)| *minute);
+        log(&lines)
+    };
+    let report = place.report(&lines(&[0, 5, 30, 38], &calm), &[]);
+    assert_eq!((&report["left_out"], &report["new"]), (&json!([]), &json!(1)), "{report}");
+    let steps = report["events"][0]["replayed"]["transitions"].as_array().expect("a course").clone();
+    let course: Vec<(&str, &str)> =
+        steps.iter().map(|step| (step["at"].as_str().expect("a time"), step["reason"].as_str().expect("a reason"))).collect();
+    let at = |minute: u32| format!("2026-11-20T10:{minute}:00Z");
+    assert_eq!(course, [(&*at(15), "absent"), (&*at(30), "seen_again"), (&*at(48), "absent")], "{report}");
+
+    let quiet: Vec<(u32, &str)> = calm.iter().copied().filter(|(minute, _)| *minute < 5 || (41..53).contains(minute)).collect();
+    let report = place.report(&lines(&[0, 45], &quiet), &[]);
+    assert_eq!(report["new"], 0, "nobody can say what was written while nothing was recorded: {report}");
+    // Another file says as well that its source was up.
+    place.file("other", &log(&calm));
+    let report: Value = serde_json::from_str(&place.run(&["@log", "@other", "--format", "json"]).out).expect("one JSON object");
+    assert_eq!(report["new"], 1, "{report}");
+}
+
+#[test]
+fn a_trace_whose_lines_come_slowly_is_one_event_that_counts_once() {
+    let place = Place::new("rules:\n  - {name: java, priority: P2, match: {pattern: 'Caused by|Exception'}}\n");
+    let trace = |first: u32, every: u32| -> String {
+        let lines = [
+            "java.lang.IllegalStateException: no order",
+            "\tat com.shop.Orders.find(Orders.java:9)",
+            "Caused by: java.io.IOException: a pipe is broken",
+            "\tat com.shop.Store.read(Store.java:31)",
+        ];
+        lines.iter().enumerate().map(|(n, line)| format!("2026-11-20T10:00:{:02}Z stderr F {line}\n", first + n as u32 * every)).collect()
+    };
+    let report = place.report(&trace(0, 2), &[]);
+    assert_eq!(changes(&report), [change("new", "java", 1)], "{report}");
+    let report = place.report(&trace(0, 7), &[]);
+    assert_eq!(rule(&report, "java")["replayed"]["hits"], 2, "{report}");
+    assert_ne!(changes(&report), [change("new", "java", 1)], "no running program waits so long: {report}");
 }
 
 #[test]

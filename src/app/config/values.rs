@@ -278,6 +278,11 @@ impl Check<'_> {
             self.least(&format!("{name}.header_timeout"), listener.header_timeout, SHORTEST_WAIT);
             self.least(&format!("{name}.idle_timeout"), listener.idle_timeout, SHORTEST_WAIT);
         }
+        if let Some(syslog) = &serve.syslog {
+            self.least("serve.syslog.max_connections", syslog.max_connections, 1);
+            self.least("serve.syslog.handshake_timeout", syslog.handshake_timeout, SHORTEST_WAIT);
+            self.least("serve.syslog.idle_timeout", syslog.idle_timeout, SHORTEST_WAIT);
+        }
         if let Some(forward) = &serve.forward {
             self.least("serve.forward.max_connections", forward.max_connections, 1);
             self.least("serve.forward.handshake_timeout", forward.handshake_timeout, SHORTEST_WAIT);

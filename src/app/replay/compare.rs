@@ -22,7 +22,7 @@ struct Fired<'s> {
 pub(super) fn report(sides: &[Side<'_>], seen: Option<(Timestamp, Timestamp)>, read: Totals) -> Report {
     let (rules, baseline) = (&sides[0], sides.get(1));
     let events = events(rules, baseline);
-    let all_rules = sides.iter().flat_map(|side| side.book.rules().rules());
+    let all_rules = sides.iter().filter(|side| !side.time.is_waiting()).flat_map(|side| side.book.rules().rules());
     let waiting: BTreeSet<&str> = all_rules.filter(|rule| rule.absent.is_some()).map(|rule| rule.name.as_str()).collect();
     let count = |change| events.iter().filter(|event| event.change == Some(change)).count() as u64;
     Report {

@@ -3,7 +3,9 @@
 //! A chunk goes through the prefilters as it is, as in `scan`; only the lines around the places that they report are framed, with those that
 //! may be one stack trace with them.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::app::scan::LONGEST_LINE;
 use crate::app::scan_traces::{around_trace, framed};
@@ -20,11 +22,27 @@ pub(super) struct Framing<'f> {
     pub(super) block: &'f mut Block,
     pub(super) joiners: &'f mut [Joiner; 2],
     pub(super) between: &'f mut Between,
+    /// Lines of the block before which others were left out.
+    pub(super) gaps: &'f mut Vec<u32>,
+    /// Where the times of all lines go, as far as rules wait for lines: one for each [`HEARD_EVERY`].
+    pub(super) heard: Option<&'f mut VecDeque<Timestamp>>,
 }
+
+/// Rules that wait for lines wait for minutes: that their source was up is told so often at most.
+const HEARD_EVERY: Duration = Duration::from_secs(1);
 
 impl Framing<'_> {
     /// Frames what any side may meet of a chunk, and gives the time of its last line. `before` is that of the line before it.
     pub(super) fn chunk(&mut self, chunk: Chunk<'_>, layout: Layout, before: Timestamp, sides: &mut [Side<'_>]) -> Timestamp {
+        if let Some(heard) = &mut self.heard {
+            let between = &*self.between;
+            let times = chunk.lines().filter_map(|line| told(layout, line)).filter(|at| between.holds(*at));
+            times.for_each(|at| {
+                if heard.back().is_none_or(|last| at >= last.plus(HEARD_EVERY)) {
+                    heard.push_back(at);
+                }
+            });
+        }
         let mut times = Times { chunk, layout, seen: 0, time: before };
         self.between.saw(times.at(chunk.around(0)));
         // A line in parts shows its text only when it is whole, so the prefilter cannot look at such a chunk as it is.
@@ -42,6 +60,9 @@ impl Framing<'_> {
             let line = chunk.around(place);
             let lines = if every { line } else { around_trace(chunk, layout, line, after) };
             let mut start = lines.start;
+            if start > after {
+                self.gaps.push(self.block.lines().len() as u32);
+            }
             while start <= lines.end {
                 let line = chunk.around(start);
                 start = line.end + 1;

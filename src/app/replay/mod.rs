@@ -3,9 +3,11 @@
 //! Comes in: files, and one or two sets of rules (those that are tried, and those in force). Goes out: a [`Report`] of what each of them would
 //! have done and how they differ. Lines are received when they were written: all files are merged by time, and `virtual_time` does what the
 //! commit loop does. So windows, thresholds, deadlines, regressions and notices are those of a program that ran all the time; it did not miss
-//! a line and was not restarted. Rules that wait for lines (`absent:`) are left out: a recording does not say who could have sent.
+//! a line and was not restarted. Rules that wait for lines (`absent:`) take the files for all that was written: a line of any file says that
+//! its source was up, and where all of them are silent for `group.absence.down_after`, rules hold fire.
 //!
-//! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound.
+//! Without files, the lines are those that the event store keeps (`stored`), which is a lower bound. Rules that wait for lines are left out there:
+//! the store does not keep when other lines came.
 //!
 //! INVARIANTS: the same files and rules give the same report. Nothing is written and no socket is opened. Memory is bounded: by 100,000 events
 //! for each set of rules, and by about 1 MiB for each of the files that are read at once, of which there are `MOST_OPEN` at most. A file
@@ -121,7 +123,7 @@ pub fn replay(request: &Request<'_>, mut progress: impl FnMut(&Totals)) -> (Repo
     // Virtual time begins with the first line.
     let start = next.peek().map_or(Timestamp::default(), |Reverse((first, _))| *first);
     let books = std::iter::once(request.rules).chain(request.baseline);
-    player.sides = books.map(|book| Side::new(book, start)).collect();
+    player.sides = books.map(|book| Side::new(book, start, true)).collect();
     while let Some(Reverse((_, rank))) = next.pop() {
         let index = order[rank];
         match player.advance(index) {

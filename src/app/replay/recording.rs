@@ -3,6 +3,7 @@
 //! A line that tells no time was written when the last line before it that tells one was; those in front of all of these, when the first of
 //! them was. How lines are framed stands in `framing`.
 
+use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use crate::app::scan::{LONGEST_LINE, add_outputs};
 use crate::app::scan_traces::unfinished;
 use crate::collect::files::{Chunk, ChunkReader, Joiner, Layout, json_time, parse_cri, plain_time};
-use crate::model::{Block, Hit, Stream, Timestamp};
+use crate::group::{Look, look_at};
+use crate::model::{Block, Hit, Line, Stream, Timestamp};
 
 use super::framing::Framing;
 use super::side::Side;
@@ -22,6 +24,10 @@ const PROBED: u64 = 256 << 10;
 /// Lines of one file that were written within so long come as one push. Senders wait ten times as long, but transitions are of the time of a
 /// push, and a back-test tells them.
 pub(super) const PUSH: Duration = Duration::from_millis(100);
+
+/// A stack trace whose lines were written over longer than this comes in several pushes. Lines count at their own time up to a minute after
+/// they are received.
+const LONGEST_PUSH: Duration = Duration::from_secs(60);
 
 /// Hits in a block, and how many of them were given out.
 pub(super) type Given = (Vec<Hit>, usize);
@@ -44,10 +50,14 @@ pub(super) struct Recording {
     joiners: [Joiner; 2],
     /// Lines that a rule may meet.
     block: Block,
+    /// Lines of the block before which others were left out, ascending.
+    gaps: Vec<u32>,
     /// For each side.
     hits: Vec<Given>,
     /// Time of the last line that told one.
     time: Timestamp,
+    /// Times at which lines of any kind were written, while rules wait for lines.
+    heard: VecDeque<Timestamp>,
     /// Latest time of a line that was given out: what is written later was received later, whatever time it tells.
     clock: Timestamp,
     taken: u64,
@@ -90,8 +100,10 @@ impl Recording {
             layout: None,
             joiners: Default::default(),
             block: Block::default(),
+            gaps: Vec::new(),
             hits: vec![Default::default(); sides],
             time: first,
+            heard: VecDeque::new(),
             clock: first,
             taken: 0,
             cut: 0,
@@ -99,14 +111,15 @@ impl Recording {
         }
     }
 
-    /// When the next lines that have hits were received; `None` at the end.
+    /// When the next lines that have hits, or say that their source was up, were received; `None` at the end.
     ///
     /// # Errors
     /// When reading fails. What was read before counts.
     pub(super) fn next_at(&mut self, sides: &mut [Side<'_>], between: &mut Between, totals: &mut Totals) -> io::Result<Option<Timestamp>> {
         loop {
-            if let Some(line) = self.next_line() {
-                self.clock = self.clock.max(self.at(line));
+            let line = self.next_line().map(|line| self.at(line));
+            if let Some(at) = line.into_iter().chain(self.heard.front().copied()).min() {
+                self.clock = self.clock.max(at);
                 return Ok(Some(self.clock));
             }
             if self.ended {
@@ -119,11 +132,20 @@ impl Recording {
     /// Gives the hits of these lines to all sides: as one push, so that the lines of a stack trace are one record.
     pub(super) fn give(&mut self, sides: &mut [Side<'_>], between: &mut Between, totals: &mut Totals) {
         let pushed = self.clock;
+        while self.heard.pop_front_if(|at| *at <= pushed).is_some() {
+            sides.iter_mut().for_each(|side| side.take_unmet(&self.stream, pushed));
+        }
+        if self.next_line().is_none_or(|line| self.at(line) > pushed) {
+            return;
+        }
+        let hold = sides.first().map_or(Duration::ZERO, |side| side.book.group_config().trace.hold.0);
         let from: Vec<usize> = self.hits.iter().map(|(_, given)| *given).collect();
-        while let Some(line) = self.next_line().filter(|line| self.at(*line) < pushed.plus(PUSH)) {
+        let mut last = None;
+        while let Some(line) = self.next_line().filter(|line| self.is_of_push(*line, pushed, last, hold)) {
             let at = self.at(line);
             totals.out_of_order += u64::from(at < self.clock);
             self.clock = self.clock.max(at);
+            last = Some(line);
             between.saw(at);
             for (hits, given) in &mut self.hits {
                 *given += hits[*given..].iter().take_while(|hit| hit.line == line).count();
@@ -132,6 +154,26 @@ impl Recording {
         for ((side, (hits, given)), from) in sides.iter_mut().zip(&self.hits).zip(from) {
             side.take(&self.block, &hits[from..*given], pushed);
         }
+    }
+
+    /// True for a line that comes with a push of this time: it was written then, or it goes on with a stack trace of which line after line came
+    /// in time, as those that a running program would wait for (`group.trace.hold`).
+    fn is_of_push(&self, line: u32, pushed: Timestamp, last: Option<u32>, hold: Duration) -> bool {
+        let at = self.at(line);
+        at < pushed.plus(PUSH) || at < pushed.plus(LONGEST_PUSH) && last.is_some_and(|last| self.goes_on(last, line, hold))
+    }
+
+    /// Every line behind `last` up to this one is part of a trace and came in time. Nothing of it rests on how many other lines were framed.
+    fn goes_on(&self, last: u32, line: u32, hold: Duration) -> bool {
+        let lines = &self.block.lines()[last as usize..=line as usize];
+        let is_part = |line: &Line| {
+            let (look, is_logged) = look_at(self.block.text(line));
+            look != Look::Other && !is_logged
+        };
+        let is_next = |pair: &[Line]| pair[0].stream == pair[1].stream && pair[1].at.since(pair[0].at) <= hold && is_part(&pair[1]);
+        let next_gap = self.gaps.get(self.gaps.partition_point(|gap| *gap <= last));
+        let has_gap = next_gap.is_some_and(|gap| *gap <= line);
+        !has_gap && lines.windows(2).all(is_next)
     }
 
     fn at(&self, line: u32) -> Timestamp {
@@ -143,14 +185,16 @@ impl Recording {
     }
 
     fn read_chunk(&mut self, sides: &mut [Side<'_>], between: &mut Between, totals: &mut Totals) -> io::Result<()> {
-        let Self { reader, layout, joiners, block, time, hits, .. } = self;
+        let Self { reader, layout, joiners, block, gaps, time, hits, heard, .. } = self;
         block.clear();
+        gaps.clear();
         add_outputs(block, &self.stream);
         hits.iter_mut().for_each(|(hits, given)| {
             hits.clear();
             *given = 0;
         });
-        let mut framing = Framing { block, joiners, between };
+        let waits = sides.iter().any(|side| side.time.is_waiting());
+        let mut framing = Framing { block, joiners, between, gaps, heard: waits.then_some(heard) };
         let known = *layout;
         let trace = sides.first().map(|side| side.book.group_config().trace.clone()).unwrap_or_default();
         let rest = |chunk: Chunk<'_>| unfinished(chunk, known.unwrap_or_else(|| Layout::of(&chunk.0[chunk.around(0)])), &trace);

@@ -31,7 +31,8 @@ pub struct Report {
     /// The lines are those that the event store keeps: only lines near hits of the rules that were in force, redacted and cut. So rules that
     /// meet other lines would have fired more than this tells.
     pub lower_bound: bool,
-    /// Rules of either set that wait for lines (`absent`): they did not fire, because a recording does not say who could have sent.
+    /// Rules of either set that wait for lines (`absent`), where the lines are those that the store keeps: they did not fire, because it does not
+    /// keep when other lines came.
     pub left_out: Vec<String>,
     /// Rules were compared with those in force.
     pub compared: bool,

@@ -1,9 +1,10 @@
 //! One set of rules at work on the recorded lines.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::detect::{Coverage, Scratch};
-use crate::model::{Block, EventRow, EventState, Hit, Notice, Timestamp};
+use crate::model::{Block, EventRow, EventState, Hit, Notice, Stream, Timestamp};
 
 use crate::app::rulebook::Rulebook;
 use crate::app::virtual_time::{Passage, Room, VirtualTime};
@@ -40,10 +41,15 @@ pub(super) struct Course {
 }
 
 impl<'b> Side<'b> {
-    pub(super) fn new(book: &'b Rulebook, start: Timestamp) -> Self {
+    /// `waits`: every line is given, so rules may wait for lines.
+    pub(super) fn new(book: &'b Rulebook, start: Timestamp, waits: bool) -> Self {
+        let mut time = VirtualTime::new(book, start, Room::of(book));
+        if waits {
+            time.wait_for_lines();
+        }
         Self {
             book,
-            time: VirtualTime::new(book, start, Room::of(book)),
+            time,
             hits: vec![0; book.rules().rules().len()],
             courses: HashMap::new(),
             scratch: Scratch::default(),
@@ -76,6 +82,14 @@ impl<'b> Side<'b> {
         }
         self.time.take(block, hits, at);
         self.note();
+    }
+
+    /// A line of this stream was written, which no rule meets.
+    pub(super) fn take_unmet(&mut self, stream: &Arc<Stream>, at: Timestamp) {
+        if self.time.is_waiting() {
+            self.time.take_unmet(stream, at);
+            self.note();
+        }
     }
 
     /// Nothing more comes until then.

@@ -1,12 +1,13 @@
 //! A back-test over what the store keeps of lines: a lower bound, because only lines near hits of the rules in force are kept, redacted and cut.
 //!
 //! Of each event it has the lines around its first and its last captured hit, and its message, which is the text of the first hit: it stands
-//! for those of the first and of the last hit that were not captured. Events of lines that did not come have none.
+//! for those of the first and of the last hit that were not captured. Events of lines that did not come have none, and the message of an event
+//! that stands for others is no line.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::group::tells_of_absence;
+use crate::group::{names_others, tells_of_absence};
 use crate::model::{Block, ErrorEvent, EventId, Evidence, Line, Stream, Timestamp};
 use crate::store::{EventFilter, KeptEvidence, Store, StoreError};
 
@@ -38,7 +39,7 @@ pub fn replay_stored(request: &Request<'_>, store: &Store) -> Result<Report, Sto
     let lines = kept(store, &between)?;
     let start = lines.first().map_or(Timestamp::default(), |line| line.at);
     let books = std::iter::once(request.rules).chain(request.baseline);
-    let mut sides: Vec<Side<'_>> = books.map(|book| Side::new(book, start)).collect();
+    let mut sides: Vec<Side<'_>> = books.map(|book| Side::new(book, start, false)).collect();
     let mut hits: Vec<Given> = sides.iter().map(|_| Given::default()).collect();
     let mut read = Totals::default();
     for lines in lines.chunks(LINES) {
@@ -103,7 +104,8 @@ fn lines_of(event: &ErrorEvent, evidence: &KeptEvidence) -> Vec<KeptLine> {
     }
     let head = &event.head;
     let ends = if head.count > 1 { &[head.first_seen, head.last_seen][..] } else { &[head.first_seen] };
-    let unseen = ends.iter().filter(|end| captures.iter().all(|capture| capture.at != **end));
+    let is_unseen = |end: &&Timestamp| !names_others(event) && captures.iter().all(|capture| capture.at != **end);
+    let unseen = ends.iter().filter(|end| is_unseen(end));
     lines.extend(unseen.map(|end| line(*end, &event.message)));
     lines
 }

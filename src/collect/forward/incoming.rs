@@ -1,25 +1,19 @@
 //! From the bytes of a connection to messages that are taken together.
 
-use tokio::time::Instant;
+use std::time::Duration;
 
-use crate::collect::socket::{Came, Connection, Inlet};
+use crate::collect::socket::{Buffer, Came, Connection, Inlet, NotTaken};
+use crate::collect::wire::DecodeError;
 use crate::collect::wire::forward::{Framed, Framer, Message};
-use crate::collect::wire::{DecodeError, Room};
 use crate::model::Refusal;
-
-use super::NotTaken;
 
 /// What has come and was not taken yet.
 #[derive(Default)]
 pub(super) struct Incoming {
-    pub(super) bytes: Vec<u8>,
-    /// Memory for the bytes over [`FREE`].
-    pub(super) room: Option<Room>,
+    pub(super) buffer: Buffer,
     framer: Framer,
     /// Wants an acknowledgement of its own, and so waits until those before it are taken.
     next: Option<Message>,
-    /// When the message began whose end is not there yet.
-    begun: Option<Instant>,
 }
 
 /// Messages at the start of the bytes.
@@ -30,12 +24,6 @@ pub(super) struct Messages {
     pub(super) length: usize,
 }
 
-/// What a connection may hold without a lease, and does when it idles.
-const FREE: usize = 16 << 10;
-
-/// Bytes that are read at a time.
-const STEP: usize = 128 << 10;
-
 /// Messages without a chunk that are taken together: bytes and number.
 const TOGETHER: usize = 1 << 20;
 
@@ -43,47 +31,17 @@ const MOST_TOGETHER: usize = 8192;
 
 impl Incoming {
     /// The next messages; `None` at the end of the connection.
-    pub(super) async fn next(
-        &mut self,
-        inlet: &Inlet,
-        connection: &mut Connection,
-        idle: std::time::Duration,
-    ) -> Result<Option<Messages>, NotTaken> {
-        let config = &inlet.doors.config;
+    pub(super) async fn next(&mut self, inlet: &Inlet, connection: &mut Connection, idle: Duration) -> Result<Option<Messages>, NotTaken> {
         loop {
             let (messages, reaches) = self.whole_messages()?;
             if !messages.list.is_empty() {
-                self.begun = None;
                 return Ok(Some(messages));
             }
-            let most = config.max_body.bytes();
-            if reaches > most {
-                return Err(DecodeError::TooLarge { what: "the message", limit: most as u64 }.into());
-            }
-            let patience = if self.bytes.is_empty() {
-                self.idle();
-                idle
-            } else {
-                config.body_timeout.0.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed())
-            };
-            // By what has come, and not by a length that is claimed.
-            let step = if self.bytes.is_empty() { FREE } else { STEP.max(self.bytes.len() / 2) };
-            self.reserve(inlet, step).await?;
-            match connection.read(&mut self.bytes, step, patience).await {
+            match self.buffer.more(inlet, connection, idle, reaches).await? {
                 Came::Bytes => {}
-                Came::End if self.bytes.is_empty() => return Ok(None),
-                Came::End | Came::Silence => {
-                    return if self.bytes.is_empty() { Ok(None) } else { Err(Refusal::Incomplete.into()) };
-                }
+                Came::End | Came::Silence if self.buffer.bytes.is_empty() => return Ok(None),
+                Came::End | Came::Silence => return Err(Refusal::Incomplete.into()),
             }
-        }
-    }
-
-    /// Forgets messages that were taken.
-    pub(super) fn consume(&mut self, length: usize) {
-        self.bytes.drain(..length.min(self.bytes.len()));
-        if self.bytes.len() <= FREE {
-            self.bytes.shrink_to(FREE);
         }
     }
 
@@ -95,7 +53,7 @@ impl Incoming {
             return Ok((messages, 0));
         }
         while messages.length < TOGETHER && messages.list.len() < MOST_TOGETHER {
-            match self.framer.next(self.bytes.get(messages.length..).unwrap_or_default()) {
+            match self.framer.next(self.buffer.bytes.get(messages.length..).unwrap_or_default()) {
                 Ok(Framed::More(reaches)) => return Ok((messages, reaches)),
                 Ok(Framed::Message(message)) if message.chunk.is_some() => {
                     if messages.list.is_empty() {
@@ -112,25 +70,6 @@ impl Incoming {
             }
         }
         Ok((messages, 0))
-    }
-
-    /// Makes room for further bytes, paid for where it is much.
-    async fn reserve(&mut self, inlet: &Inlet, step: usize) -> Result<(), NotTaken> {
-        let needed = self.bytes.len() + step;
-        if needed > FREE {
-            match &mut self.room {
-                None => self.room = Some(inlet.lease(needed).await?),
-                Some(room) if room.buffers() < needed => inlet.with_memory(|| room.set_buffers(needed)).await?,
-                Some(_) => {}
-            }
-        }
-        self.bytes.reserve_exact(step);
-        Ok(())
-    }
-
-    fn idle(&mut self) {
-        self.bytes.shrink_to(FREE);
-        self.room = None;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::telemetry::Throttle;
 
 use super::Doors;
 use super::pool::Desk;
-use super::socket::{Came, Connection, Decoded, Inlet, Socket, SocketLimits, SocketMetrics};
+use super::socket::{Came, Connection, Decoded, Inlet, NotTaken, Socket, SocketLimits, SocketMetrics};
 use super::wire::forward::{self, handshake};
 use super::wire::{DecodeError, Room, Sink};
 use incoming::{Incoming, Messages};
@@ -71,7 +71,7 @@ async fn talk(door: Arc<Door>, mut connection: Connection) {
     let mut incoming = Incoming::default();
     if let Some(auth) = &door.auth {
         let keys = auth.current();
-        match timeout(door.limits.handshake_timeout, shake(&keys, &mut connection, &mut incoming.bytes)).await {
+        match timeout(door.limits.handshake_timeout, shake(&keys, &mut connection, &mut incoming.buffer.bytes)).await {
             Ok(Ok(true)) => {}
             // Nobody there, as a load balancer that looks whether we are.
             Ok(Ok(false)) => return,
@@ -88,7 +88,7 @@ async fn talk(door: Arc<Door>, mut connection: Connection) {
     loop {
         match incoming.next(&door.inlet, &mut connection, door.limits.idle_timeout).await {
             Ok(Some(messages)) => {
-                let chunk = messages.chunk(&incoming.bytes);
+                let chunk = messages.chunk(&incoming.buffer.bytes);
                 let taken = door.take(&mut incoming, messages, &connection, chunk.is_some()).await;
                 match (taken, chunk) {
                     (Ok(()), Some(chunk)) => {
@@ -104,24 +104,6 @@ async fn talk(door: Arc<Door>, mut connection: Connection) {
             Ok(None) => return,
             Err(why) => return note(&door, &why),
         }
-    }
-}
-
-/// Why messages were not taken, for metrics and log. Never a byte of them.
-struct NotTaken {
-    why: Refusal,
-    text: String,
-}
-
-impl From<DecodeError> for NotTaken {
-    fn from(error: DecodeError) -> Self {
-        Self { why: error.refusal(), text: error.to_string() }
-    }
-}
-
-impl From<Refusal> for NotTaken {
-    fn from(why: Refusal) -> Self {
-        Self { why, text: why.as_str().to_owned() }
     }
 }
 
@@ -154,16 +136,16 @@ impl Door {
     /// Decodes messages; large ones on a blocking thread, so that they do not hold up other connections.
     async fn decode(&self, incoming: &mut Incoming, messages: Messages) -> Result<Decoded, NotTaken> {
         let inlet = &self.inlet;
-        let mut room = match incoming.room.take() {
+        let mut room = match incoming.buffer.room.take() {
             Some(room) => room,
             None => inlet.lease(messages.length).await?,
         };
-        let estimate = messages.list.iter().map(|message| message.estimate(&incoming.bytes)).sum::<usize>();
+        let estimate = messages.list.iter().map(|message| message.estimate(&incoming.buffer.bytes)).sum::<usize>();
         let large = estimate > inlet.doors.config.large_body.bytes();
         let turn = if large { Some(inlet.large().await?) } else { None };
-        let held = incoming.bytes.capacity();
+        let held = incoming.buffer.bytes.capacity();
         inlet.with_memory(|| room.set_buffers(held)).await?;
-        let bytes = std::mem::take(&mut incoming.bytes);
+        let bytes = std::mem::take(&mut incoming.buffer.bytes);
         let work = Work { messages, bytes, room: Some(room), held };
         let (work, decoded) = if large {
             let inlet = Arc::clone(inlet);
@@ -179,8 +161,8 @@ impl Door {
             let decoded = inlet.with_memory(|| work.decode(inlet)).await;
             (work, decoded)
         };
-        incoming.bytes = work.bytes;
-        incoming.consume(work.messages.length);
+        incoming.buffer.bytes = work.bytes;
+        incoming.buffer.consume(work.messages.length);
         Ok(decoded?)
     }
 }

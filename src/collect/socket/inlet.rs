@@ -38,10 +38,28 @@ pub(in crate::collect) struct Decoded {
     pub(in crate::collect) received: Timestamp,
 }
 
+/// Why messages were not taken, for metrics and log. Never a byte of them.
+pub(in crate::collect) struct NotTaken {
+    pub(in crate::collect) why: Refusal,
+    pub(in crate::collect) text: String,
+}
+
 /// Between two looks at memory and readiness; doubled up to [`LONGEST_LOOK`].
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
+impl From<DecodeError> for NotTaken {
+    fn from(error: DecodeError) -> Self {
+        Self { why: error.refusal(), text: error.to_string() }
+    }
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(why: Refusal) -> Self {
+        Self { why, text: why.as_str().to_owned() }
+    }
+}
 
 impl Inlet {
     pub(in crate::collect) fn new(doors: Doors, source: SourceName, metrics: Arc<SocketMetrics>) -> Self {
@@ -186,6 +204,19 @@ impl Inlet {
             Refusal::TooLarge | Refusal::Malformed => sources.lost(self.tenant(), self.source),
             Refusal::Unauthorized => {}
         }
+    }
+
+    /// Notes messages that were received and not decoded.
+    pub(in crate::collect) fn lost(&self, why: Refusal, counts: &Counts) {
+        self.door().decoded(0, counts);
+        self.door().lines_refused(why, counts.lines);
+        self.refused(why);
+        self.missed();
+    }
+
+    /// Notes that something did not reach us and will not come again.
+    pub(in crate::collect) fn missed(&self) {
+        self.doors.sources.lost(self.tenant(), self.source);
     }
 
     /// Books the lines of a batch by its fate. Those of a durable one are counted as scanned where they became durable.

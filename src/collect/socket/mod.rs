@@ -4,6 +4,7 @@
 //! protocol has decoded to the intake and keeps the books. Backpressure is not to read: while memory is in use or nothing can be committed, the
 //! bytes stay with the sender.
 
+mod buffer;
 mod connection;
 mod inlet;
 mod metrics;
@@ -24,8 +25,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::flow::Shutdown;
 use crate::telemetry::Throttle;
 
+pub(super) use buffer::Buffer;
 pub(super) use connection::{Came, Connection};
-pub(super) use inlet::{Decoded, Inlet};
+pub(super) use inlet::{Decoded, Inlet, NotTaken};
 pub(super) use metrics::SocketMetrics;
 
 /// Gives the certificate that the next connection uses.

@@ -20,6 +20,7 @@ mod records;
 mod room;
 mod sink;
 mod streams;
+pub mod syslog;
 
 use crate::flow::Busy;
 use crate::model::{Refusal, TenantIdError};
@@ -75,6 +76,9 @@ pub enum DecodeError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// A connection of syslog is not framed as it began.
+    #[error("broken syslog: {0}")]
+    Syslog(&'static str),
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
@@ -100,6 +104,7 @@ impl DecodeError {
             | Self::Protobuf { .. }
             | Self::Json(_)
             | Self::Forward { .. }
+            | Self::Syslog(_)
             | Self::Reserved(_)
             | Self::Tenant(_) => Refusal::Malformed,
         }

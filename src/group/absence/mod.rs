@@ -26,7 +26,7 @@ use crate::model::{
 
 use super::config::{AbsenceConfig, GroupConfig};
 use super::shown::Shown;
-use super::sight::Sightings;
+use super::sightings::Sightings;
 use judge::{Verdict, judge};
 
 pub use beat::Beat;

@@ -6,7 +6,7 @@ use crate::group::absence::{AbsentRule, Outcome, fingerprint};
 use crate::group::birth;
 use crate::group::exchange::Missing;
 use crate::group::lifecycle::{Input, next};
-use crate::group::sight::Sightings;
+use crate::group::sightings::Sightings;
 use crate::model::{
     AbsenceStatus, ErrorEvent, EventHead, EventRow, EventState, Fingerprint, HealthyTime, Life, Moment, SourceHealth, SourceName,
     SourcePath, Span, TenantId, TransitionReason, WatchState, WindowKey,

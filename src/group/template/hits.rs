@@ -21,7 +21,7 @@ use crate::model::{TemplateBirth, TemplateGroup};
 use crate::rules::CountBy;
 
 use crate::group::fingerprint::{Identity, Place};
-use crate::group::sight::Sightings;
+use crate::group::sightings::Sightings;
 
 use super::groups::Groups;
 use super::key::{HOLE, STAND_IN, key_of_digits};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -141,6 +141,17 @@ pub async fn bind(name: &'static str, address: SocketAddr) -> Result<(TcpListene
     let tcp = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = tcp.local_addr().map_err(wrong)?;
     Ok((tcp, bound))
+}
+
+/// The same for datagrams.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_udp(name: &'static str, address: SocketAddr) -> Result<(UdpSocket, SocketAddr), BindError> {
+    let wrong = |source| BindError { name, address, source };
+    let socket = UdpSocket::bind(address).await.map_err(wrong)?;
+    let bound = socket.local_addr().map_err(wrong)?;
+    Ok((socket, bound))
 }
 
 /// Waits for a free slot, then for a connection.

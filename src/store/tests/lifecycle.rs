@@ -48,13 +48,7 @@ fn the_healthy_clock_is_kept_with_a_commit_or_alone() {
 
 #[test]
 fn a_change_without_a_hit_does_not_keep_an_event_from_retention() {
-    let mut place = Place::new();
-    place.config.max_events = 10;
-    let (_store, mut writer) = place.open();
-    for n in 1..=10 {
-        writer.commit(&opening(&[event(n)])).unwrap();
-        place.clock.advance(Duration::from_millis(1));
-    }
+    let (_place, _store, mut writer) = full(10);
     let quiet = EventHead { state: EventState::Quiet, reason: TransitionReason::Quieted, ..event(1).head };
     let hit = EventHead { count: 2, ..event(2).head };
     let changes =
@@ -66,13 +60,7 @@ fn a_change_without_a_hit_does_not_keep_an_event_from_retention() {
 
 #[test]
 fn what_is_over_is_removed_before_what_fires() {
-    let mut place = Place::new();
-    place.config.max_events = 10;
-    let (_store, mut writer) = place.open();
-    for n in 1..=10 {
-        writer.commit(&opening(&[event(n)])).unwrap();
-        place.clock.advance(Duration::from_millis(1));
-    }
+    let (_place, _store, mut writer) = full(10);
     let over = EventHead { state: EventState::Resolved, reason: TransitionReason::StayedQuiet, ..event(9).head };
     let waiting = EventHead { state: EventState::Pending, reason: TransitionReason::FirstHit, ..event(7).head };
     let changes =

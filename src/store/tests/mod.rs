@@ -124,6 +124,18 @@ fn opening(events: &[ErrorEvent]) -> Commit {
     Commit { changes, ..Commit::default() }
 }
 
+/// A store with as many events as it may have, each a millisecond after the one before.
+fn full(max_events: u64) -> (Place, Store, Writer) {
+    let mut place = Place::new();
+    place.config.max_events = max_events;
+    let (store, mut writer) = place.open();
+    for n in 1..=max_events {
+        writer.commit(&opening(&[event(n)])).unwrap();
+        place.clock.advance(Duration::from_millis(1));
+    }
+    (place, store, writer)
+}
+
 /// An event as the feed tells its removal.
 fn gone(event: &ErrorEvent, reason: TransitionReason, at: Timestamp) -> ErrorEvent {
     let mut event = event.clone();

@@ -20,13 +20,7 @@ fn retain_all(writer: &mut Writer) -> (Vec<Fingerprint>, usize) {
 
 #[test]
 fn over_the_limit_the_tenth_that_was_hit_least_recently_goes() {
-    let mut place = Place::new();
-    place.config.max_events = 20;
-    let (store, mut writer) = place.open();
-    for n in 1..=20 {
-        writer.commit(&opening(&[event(n)])).unwrap();
-        place.clock.advance(Duration::from_millis(1));
-    }
+    let (_place, store, mut writer) = full(20);
     assert_eq!(retain_all(&mut writer).0, []);
     let again = EventHead { count: 2, ..event(1).head };
     let changes = Changes { events: vec![EventWrite::Update(again), open_event(&event(21))], ..Changes::default() };

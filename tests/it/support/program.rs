@@ -63,6 +63,12 @@ impl Program {
         Figures::of(self.app.as_ref().expect("it runs").metrics())
     }
 
+    /// Where it takes syslog over `udp`, `tcp` or `tls`.
+    pub(crate) fn syslog_address(&self, transport: &str) -> SocketAddr {
+        let addresses = self.app.as_ref().expect("it runs").syslog_addresses();
+        addresses.iter().find(|(name, _)| *name == transport).expect("a door for it").1
+    }
+
     /// Stops it and gives the exit code.
     pub(crate) fn stop(mut self) -> u8 {
         self.app.take().map_or(0, App::stop)
