@@ -115,7 +115,7 @@ impl Default for PagerDutyConfig {
             secrets: Vec::new(),
             secret_files: Vec::new(),
             allow_unsigned: false,
-            // Longer than a sender tries again, and so short that what somebody recorded long ago says nothing.
+            // An outage of a weekend; what is known of an incident is told by its event, so this only keeps out what somebody recorded long ago.
             max_age: Span::secs(48 * 3600),
             tenant: None,
         }
