@@ -136,7 +136,9 @@ impl Pipeline {
         if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
             self.sources.note(heard);
             self.scratch.push(scratch);
-            self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
+            if !is_alerts {
+                self.hand_on(self.tails.update(&tenant, &block, Vec::new()));
+            }
             self.metrics.scanned(scanned, 0);
             if let Some(queued) = self.cursors.pass(cursors) {
                 // Behind the effects of what was read before. A closed queue takes neither: both are read again.
@@ -180,7 +182,9 @@ impl Pipeline {
         sightings.door = source;
         let waiting = scratch.group.take_waiting();
         self.scratch.push(scratch);
-        self.hand_on(self.tails.update(&tenant, &block, waiting));
+        if !is_alerts {
+            self.hand_on(self.tails.update(&tenant, &block, waiting));
+        }
         drop(on_its_way);
         let (ack, receipt) = Ack::pair();
         let cursors = self.cursors.queue(cursors);

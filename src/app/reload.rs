@@ -20,7 +20,7 @@ use crate::serve::{Reload, ReloadRequests, RuleProblem, RulesStatus, RulesView};
 use crate::store::{KnownRule, RuleUpdate};
 
 use super::commit_loop::Work;
-use super::config::RulesConfig;
+use super::config::{Config, RulesConfig};
 use super::metrics::Metrics;
 use super::probe::Canary;
 
@@ -33,6 +33,7 @@ pub(super) struct InForce {
 /// Loads and swaps rules, one reload at a time.
 pub(super) struct RuleKeeper {
     pub(super) config: RulesConfig,
+    pub(super) options: LoadOptions,
     pub(super) detect: DetectConfig,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) view: RulesView,
@@ -60,11 +61,11 @@ pub(super) struct Prepared {
 /// With every problem of every file.
 pub(super) fn compile(
     sources: &[RuleSource],
-    config: &RulesConfig,
+    options: LoadOptions,
     detect: &DetectConfig,
     generation: Generation,
 ) -> Result<Prepared, Vec<Problem>> {
-    let loaded = rules::load(sources, generation, LoadOptions { store_unmatched: config.store_unmatched })?;
+    let loaded = rules::load(sources, generation, options)?;
     let detector = Detector::build(Arc::new(loaded.set), detect).map_err(|error| {
         let (file, what, hint) = ("detect".to_owned(), error.to_string(), "choose another engine".to_owned());
         vec![Problem { file, line: 0, column: None, rule: None, what, hint }]
@@ -76,8 +77,13 @@ pub(super) fn compile(
 ///
 /// # Errors
 /// With every problem of every file.
-pub(super) fn prepare(config: &RulesConfig, detect: &DetectConfig, generation: Generation) -> Result<Prepared, Vec<Problem>> {
-    compile(&rules::read(&config.files)?, config, detect, generation)
+pub(super) fn prepare(config: &Config, generation: Generation) -> Result<Prepared, Vec<Problem>> {
+    compile(&rules::read(&config.rules.files)?, options(config), &config.detect, generation)
+}
+
+/// What the settings change about a set.
+pub(super) fn options(config: &Config) -> LoadOptions {
+    LoadOptions { store_unmatched: config.rules.store_unmatched, alert_rules: config.collect.alerts.is_on() }
 }
 
 /// The configured rules as files, the self-probe's before them.
@@ -165,9 +171,9 @@ impl RuleKeeper {
     async fn reload(&mut self, sources: Result<Vec<RuleSource>, Vec<Problem>>) -> Reload {
         self.tried = sources.as_ref().ok().map(|sources| rules::content_digest(sources));
         let generation = Generation(self.in_force.load().detector.rules().generation().0 + 1);
-        let (config, detect) = (self.config.clone(), self.detect.clone());
+        let (options, detect) = (self.options, self.detect.clone());
         let compiled = match sources {
-            Ok(sources) => tokio::task::spawn_blocking(move || compile(&sources, &config, &detect, generation))
+            Ok(sources) => tokio::task::spawn_blocking(move || compile(&sources, options, &detect, generation))
                 .await
                 .unwrap_or_else(|_| Err(Vec::new())),
             Err(problems) => Err(problems),

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::collect::tail::FileSource;
-use crate::collect::{self, Doors};
+use crate::collect::{self, AlertSecrets, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
 use crate::group::{
     AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, Identities, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails,
@@ -67,6 +67,8 @@ const API_THREADS: usize = 2;
 /// What the configuration names and a start needs: keys, certificates and who may use which listener.
 struct Access {
     keys: Keys,
+    /// What senders of alerts sign with.
+    alerts: AlertSecrets,
     ingest: DoorAccess,
     api: DoorAccess,
     /// The others of HTTP, which are on.
@@ -95,7 +97,7 @@ struct Ready {
 #[must_use]
 pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
-    if let Err(rules) = reload::prepare(&config.rules, &config.detect, Generation(1)) {
+    if let Err(rules) = reload::prepare(config, Generation(1)) {
         problems.extend(rule_problems(&rules));
     }
     problems.extend(access(config, None).err().unwrap_or_default());
@@ -120,6 +122,7 @@ fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<Config
     // Where nobody needs a key, the self-probe needs none.
     keys.extend(canary.filter(|_| !keys.is_empty()).map(Canary::keys).into_iter().flatten());
     let keys = Keys::load(&keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
+    let alerts = AlertSecrets::load(&config.collect.alerts).map_err(|errors| problems.extend(errors));
     let some_keys = !config.serve.auth.keys.is_empty();
     let mut door = |(setting, address, listener): (&'static str, SocketAddr, &ListenerConfig)| {
         let policy =
@@ -137,9 +140,9 @@ fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<Config
     let syslog = serve.syslog.as_ref().map(SyslogAccess::load).transpose();
     let syslog = syslog.map_err(|errors| problems.extend(errors));
     let more = (doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>());
-    match (keys, more, forward, syslog) {
-        (Ok(keys), (Some(ingest), Some(api), Some(more)), Ok(forward), Ok(syslog)) => {
-            Ok(Access { keys, ingest, api, more, forward, syslog })
+    match (keys, alerts, more, forward, syslog) {
+        (Ok(keys), Ok(alerts), (Some(ingest), Some(api), Some(more)), Ok(forward), Ok(syslog)) => {
+            Ok(Access { keys, alerts, ingest, api, more, forward, syslog })
         }
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
@@ -156,7 +159,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         return Err(StartError::Configuration(problems));
     }
     let prepared = reload::read_with(&config.rules.files, canary.as_ref())
-        .and_then(|sources| reload::compile(&sources, &config.rules, &config.detect, Generation(1)))
+        .and_then(|sources| reload::compile(&sources, reload::options(&config), &config.detect, Generation(1)))
         .map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
     for warning in &prepared.warnings {
         tracing::warn!(%warning, "odd rule");
@@ -257,6 +260,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let (reloader, reload_requests) = serve::Reloader::channel();
     let keeper = RuleKeeper {
         config: config.rules.clone(),
+        options: reload::options(&config),
         detect: config.detect.clone(),
         in_force,
         view: view.clone(),
@@ -308,8 +312,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let Access { keys, ingest, api, more, forward, syslog } = access;
     let egress = config.serve.redact.egress();
     let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
-    let routers = collect::routers(doors.clone());
-    let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone())));
+    let routers = collect::routers(doors.clone(), &alerts);
+    // Who signs what it sends needs no key besides.
+    let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone()))).merge(routers.signed);
     let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
     let more: Vec<_> = more
         .into_iter()
@@ -355,6 +360,10 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     if keys.from_files() {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
+    }
+    if alerts.from_files() {
+        let reload = move || alerts.reload().map_err(|errors| errors.join("; "));
+        api_runtime.spawn(serve::watch("alert secrets", serve_metrics.files("alert secrets"), shutdown.clone(), reload));
     }
     if let Some(reload) = forward.as_ref().and_then(ForwardAccess::reload) {
         api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));

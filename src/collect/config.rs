@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Span, TenantId};
 
+use super::alerts::AlertsConfig;
 use super::loki_tail::LokiTailConfig;
 use super::tail::FilesConfig;
 
@@ -42,6 +43,8 @@ pub struct CollectConfig {
     pub large_at_once: u16,
     /// Lokis that lines are read from. None: lines are pushed, or come otherwise.
     pub loki: Vec<LokiTailConfig>,
+    /// Alerts that other programs send. Off unless a receiver is on.
+    pub alerts: AlertsConfig,
     /// Files of this machine.
     pub files: FilesConfig,
     /// What this program logs itself comes back where a collector sends all logs of a cluster.
@@ -92,6 +95,7 @@ impl Default for CollectConfig {
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
             loki: Vec::new(),
+            alerts: AlertsConfig::default(),
             files: FilesConfig::default(),
             own_logs: OwnLogsConfig::default(),
         }

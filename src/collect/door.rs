@@ -387,7 +387,7 @@ impl Door {
         }
     }
 
-    fn metrics(&self) -> &DoorMetrics {
+    pub(super) fn metrics(&self) -> &DoorMetrics {
         self.shared.doors.metrics.of(self.source)
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct DoorMetrics {
     lines_refused: Vec<(Refusal, Counter)>,
     labels_lenient: Counter,
     label_cache_misses: Counter,
+    /// Of the one sender that says how many it left out.
+    alerts_truncated: Option<Counter>,
 }
 
 /// What the counter of dropped lines says of itself.
@@ -45,7 +47,13 @@ const DOORS: &[(SourceName, &[u16])] = &[
     (SourceName::LokiTail, &[]),
     (SourceName::Forward, &[]),
     (SourceName::Syslog, &[]),
+    (SourceName::Alertmanager, ALERT_CODES),
+    (SourceName::Falco, ALERT_CODES),
+    (SourceName::PagerDuty, ALERT_CODES),
 ];
+
+/// COMPAT: 429 is not among them: Alertmanager gives up on it, and tries again on 503.
+const ALERT_CODES: &[u16] = &[202, 400, 401, 403, 413, 503];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -74,6 +82,11 @@ impl Metrics {
         );
         names.counter("kube_sentinel_collect_labels_lenient_total", Unit::Count, "Label texts that only the lenient parser could read.");
         names.counter("kube_sentinel_collect_label_cache_misses_total", Unit::Count, "Label texts that had to be parsed.");
+        names.counter(
+            "kube_sentinel_collect_alerts_truncated_total",
+            Unit::Count,
+            "Alerts that Alertmanager left out of its notifications (truncatedAlerts): raise max_alerts there.",
+        );
         names.gauge("kube_sentinel_collect_budget_used_bytes", Unit::Bytes, "Memory that requests in flight hold.");
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
@@ -126,6 +139,7 @@ impl DoorMetrics {
                 .into(),
             labels_lenient: plain("kube_sentinel_collect_labels_lenient_total"),
             label_cache_misses: plain("kube_sentinel_collect_label_cache_misses_total"),
+            alerts_truncated: (door == SourceName::Alertmanager).then(|| plain("kube_sentinel_collect_alerts_truncated_total")),
         }
     }
 
@@ -158,6 +172,13 @@ impl DoorMetrics {
             if count > 0 {
                 counter.increment(count);
             }
+        }
+    }
+
+    /// Alerts that their sender did not send.
+    pub(super) fn alerts_truncated(&self, alerts: u64) {
+        if let Some(counter) = &self.alerts_truncated {
+            counter.increment(alerts);
         }
     }
 

@@ -20,6 +20,7 @@
 //!
 //! Not here: keys and TLS (`serve` wraps the router), matching, and any memory of requests: repeats are told by the intake.
 
+pub mod alerts;
 mod answer;
 mod config;
 mod door;
@@ -45,6 +46,7 @@ use axum::Router;
 use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
 use crate::model::SourceName;
 
+pub use alerts::AlertSecrets;
 pub use config::{CollectConfig, OwnLogsConfig};
 pub use metrics::{DROPPED_LINES, Metrics};
 pub use socket::{Certificates, Socket, SocketLimits};
@@ -75,19 +77,25 @@ pub struct Doors {
 pub struct Routers {
     /// All routes of the ingest listener but `/metrics`. `/` and `/ready` are for probes and need no key.
     pub ingest: Router,
+    /// Those of the ingest listener that let in by a signature: no key is needed for them.
+    pub signed: Router,
     /// Those of OTLP's own listeners, over HTTP and gRPC.
     pub otlp: Router,
 }
 
 /// Builds all routes.
 #[must_use]
-pub fn routers(doors: Doors) -> Routers {
+pub fn routers(doors: Doors, secrets: &AlertSecrets) -> Routers {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
+    let (config, clock) = (doors.config.clone(), doors.clock.clone());
     let shared = Arc::new(door::Shared::new(doors));
     let otlp = door::Door::new(&shared, SourceName::Otlp);
     let lines = door::Door::new(&shared, SourceName::HttpLines);
+    let alerts = alerts::routes(&shared, &config.alerts, &config.default_tenant, &clock, secrets);
+    let push = loki_push::routes(&shared).merge(otlp::routes(&otlp)).merge(lines::routes(&lines));
     Routers {
-        ingest: probes.merge(loki_push::routes(&shared)).merge(otlp::routes(&otlp)).merge(lines::routes(&lines)),
+        ingest: probes.merge(push).merge(alerts.guarded),
+        signed: alerts.signed,
         otlp: otlp::all_routes(&otlp),
     }
 }

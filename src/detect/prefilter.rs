@@ -83,7 +83,7 @@ impl Plan {
     pub(super) fn new(rules: &RuleSet) -> Self {
         let mut targets: BTreeMap<Literal, Target> = BTreeMap::new();
         let mut by_rule = Vec::with_capacity(rules.rules().len());
-        let of = |rule: &Rule| if rules.default_rule() == Some(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
+        let of = |rule: &Rule| if rules.is_fallback(rule.id) { Ok(None) } else { required_of(rule).map(Some) };
         let all: Vec<Result<Option<Required>, ExpensiveReason>> = rules.rules().iter().map(of).collect();
         // Where an automaton runs anyway, a further rule in it costs next to nothing.
         let runs = rules.rules().iter().zip(&all).any(|(rule, by)| by.is_err() && every_line::needs_automaton(&unaided(rule).expression));

@@ -2,6 +2,7 @@
 //!
 //! Each takes any bytes and panics only when an invariant is broken.
 
+mod alerts;
 mod detect;
 mod group;
 mod kubernetes;
@@ -23,6 +24,7 @@ use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
 
+pub use alerts::{alertmanager, falco, pagerduty};
 pub use detect::{assert_same, detect_differential};
 pub use group::{mask, redact, template};
 pub use kubernetes::kubernetes;
@@ -179,7 +181,7 @@ pub fn rule_file(data: &[u8]) {
     let Ok(source) = rules::RuleSource::from_bytes("fuzz.yaml", data.to_vec()) else { return };
     // A carriage return alone ends a line of YAML, too.
     let lines = source.text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64 + 1;
-    match rules::load(&[source], Generation(1), rules::LoadOptions { store_unmatched: true }) {
+    match rules::load(&[source], Generation(1), rules::LoadOptions { store_unmatched: true, alert_rules: true }) {
         Ok(loaded) => {
             let names: HashSet<_> = loaded.set.rules().iter().map(|rule| &rule.name).collect();
             assert_eq!(names.len(), loaded.set.rules().len(), "two rules share a name");
@@ -272,6 +274,9 @@ mod tests {
                 mask,
                 redact,
                 template,
+                alertmanager,
+                falco,
+                pagerduty,
             ];
             for entry in entries {
                 entry(&data);

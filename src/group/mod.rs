@@ -27,6 +27,7 @@
 //! hit.
 
 mod absence;
+mod alert;
 mod birth;
 mod config;
 mod confirmed;
@@ -64,6 +65,7 @@ mod triggers;
 mod window;
 
 pub use absence::{AbsentRule, Beat, tells_of_absence};
+pub use alert::Ending;
 pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
 pub use confirmed::Identities;
 pub use crowd::MissingForBirths;

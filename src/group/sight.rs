@@ -137,7 +137,9 @@ pub fn sight(
     let holds = context.open.is_some() && !context.config.trace.hold.0.is_zero();
     let earlier = context.tails.map(|tails| Earlier { tails, tenant });
     let waiting = Waiting { open: context.open, tenant: tenant_hash(tenant), holds, earlier };
-    records.find(block, hits, rules, context.config.trace.limits(), waiting);
+    // The text of an alert may look like part of a trace, and is a line all the same.
+    let joined = if block.is_alerts() { &[] } else { hits };
+    records.find(block, joined, rules, context.config.trace.limits(), waiting);
     batch.scratch.captures = 0;
     batch.hold(&mut records, hits);
     let mut slot = None;
@@ -191,7 +193,8 @@ impl Batch<'_> {
             let settings: &Rule = out.rules.rule(rule);
             let source = &block.streams()[stream as usize];
             let source = Source::new(context, out, rule, Arc::clone(source), line.at);
-            let is_identified = !source.stream.workload().pod.is_empty();
+            // Nothing in an alert is a record of the one that it is about.
+            let is_identified = !source.stream.workload().pod.is_empty() || source.stream.alert().is_some();
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
@@ -250,6 +253,19 @@ impl Batch<'_> {
     fn is_calm(&mut self, hit: &Hit) -> bool {
         let slot = self.slot(hit.rule, &self.block.lines()[hit.line as usize]);
         self.context.storm.is_calm(&self.scratch.slots[slot as usize].storm)
+    }
+
+    /// Stream, place and window of a slot's lines, where these do not name somebody else.
+    pub(super) fn sent_by(&self, slot: u32) -> (u32, Place, Counting) {
+        let index = self.scratch.slots[slot as usize].source;
+        let source = &self.scratch.sources[index as usize];
+        (index, source.place, source.counting)
+    }
+
+    /// The template of the next sighting.
+    pub(super) fn set_template(&mut self, template: &str) {
+        self.scratch.template.clear();
+        self.scratch.template.push_str(template);
     }
 
     /// A hit that waits counts in the storm guard as any other.

@@ -89,6 +89,12 @@ impl Block {
         &self.bytes()[line.start as usize..line.end as usize]
     }
 
+    /// True for a block of alerts: each of its streams is one, because no door mixes them with lines.
+    #[must_use]
+    pub fn is_alerts(&self) -> bool {
+        self.streams.first().is_some_and(|stream| stream.alert().is_some())
+    }
+
     /// Adds a stream and gives the index that its lines use.
     pub fn add_stream(&mut self, stream: Arc<Stream>) -> u32 {
         self.streams.push(stream);

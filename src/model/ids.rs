@@ -44,17 +44,34 @@ pub enum SourceName {
     Forward,
     /// Syslog over TCP, TLS and UDP.
     Syslog,
+    /// Alerts of Alertmanager's webhook.
+    Alertmanager,
+    /// Events of Falco and falcosidekick.
+    Falco,
+    /// Incidents of PagerDuty's webhook.
+    PagerDuty,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 8] =
-        [Self::LokiPush, Self::Otlp, Self::HttpLines, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
+    pub const ALL: [Self; 11] = [
+        Self::LokiPush,
+        Self::Otlp,
+        Self::HttpLines,
+        Self::Files,
+        Self::LokiTail,
+        Self::KubernetesEvents,
+        Self::Forward,
+        Self::Syslog,
+        Self::Alertmanager,
+        Self::Falco,
+        Self::PagerDuty,
+    ];
 
     /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
     #[must_use]
     pub fn tells_of_others(self) -> bool {
-        self == Self::KubernetesEvents
+        matches!(self, Self::KubernetesEvents | Self::Alertmanager | Self::Falco | Self::PagerDuty)
     }
 
     /// The name in metrics and in the API.
@@ -69,6 +86,9 @@ impl SourceName {
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
             Self::Syslog => "syslog",
+            Self::Alertmanager => "alertmanager",
+            Self::Falco => "falco",
+            Self::PagerDuty => "pagerduty",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! INVARIANT: nothing here does I/O, waits, locks or reads a clock (`tests/it/tidy.rs` holds this).
 
 mod absence;
+mod alert;
 mod block;
 mod change;
 mod context;
@@ -31,6 +32,7 @@ mod units;
 mod workload;
 
 pub use absence::{AbsenceStatus, HeldBecause, RuleAbsence, SourceHealth, SourceKey, SourcePath, WatchPhase, WatchState, WatchWrite};
+pub use alert::{Alert, AlertKind, AlertPhase};
 pub use block::{Appender, Block, Hit, Line};
 pub use change::{
     Changes, EventHead, EventWrite, FeedKind, FeedWrite, Folded, Removal, TemplateBirth, TextWrite, TraceRows, WindowKey, WindowState,

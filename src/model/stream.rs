@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::workload::names_a_process;
-use super::{KnownPod, Kubernetes, Labels, Provenance, Workload};
+use super::{Alert, KnownPod, Kubernetes, Labels, Provenance, Workload};
 
 /// Hash of a stream's labels, equal for equal label sets in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,20 +15,20 @@ pub struct Stream {
     id: StreamId,
     labels: Labels,
     workload: Workload,
+    alert: Option<Box<Alert>>,
 }
 
 impl Stream {
     /// A stream whose identity is what its sender claims in labels.
     #[must_use]
     pub fn claimed(labels: Labels) -> Self {
-        let mut hash = Xxh3::new();
-        for (name, value) in labels.iter() {
-            for part in [name, value] {
-                hash.update(&(part.len() as u64).to_le_bytes());
-                hash.update(part.as_bytes());
-            }
-        }
-        Self { id: StreamId(hash.digest()), workload: Workload::claimed(&labels), labels }
+        Self { id: id(&labels, ""), workload: Workload::claimed(&labels), labels, alert: None }
+    }
+
+    /// The stream of one alert, whose identity is what its sender claims in labels.
+    #[must_use]
+    pub fn of_alert(labels: Labels, alert: Alert) -> Self {
+        Self { id: id(&labels, &alert.key), workload: Workload::claimed(&labels), labels, alert: Some(Box::new(alert)) }
     }
 
     /// A stream of a file that the kubelet wrote: the labels are what its path says.
@@ -106,11 +106,28 @@ impl Stream {
         &self.labels
     }
 
+    /// The alert that its lines tell of; `None` for a stream of log lines.
+    #[must_use]
+    pub fn alert(&self) -> Option<&Alert> {
+        self.alert.as_deref()
+    }
+
     /// Who logged.
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.workload
     }
+}
+
+/// The id of a label set and, where it is that of an alert, of the alert's key.
+fn id(labels: &Labels, key: &str) -> StreamId {
+    let mut hash = Xxh3::new();
+    let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
+    for part in pairs.chain(Some(key).filter(|key| !key.is_empty())) {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    StreamId(hash.digest())
 }
 
 #[cfg(test)]

@@ -414,6 +414,8 @@ pub enum Reason {
     StoreFull = 14,
     /// The server removed it, because it was not hit for as long as events are kept. Told in the same way.
     Expired = 15,
+    /// The sender of the alert says that it is over: STATE_RESOLVED.
+    AlertResolved = 16,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -438,6 +440,7 @@ impl Reason {
             Self::SourceDropping => "REASON_SOURCE_DROPPING",
             Self::StoreFull => "REASON_STORE_FULL",
             Self::Expired => "REASON_EXPIRED",
+            Self::AlertResolved => "REASON_ALERT_RESOLVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -459,6 +462,7 @@ impl Reason {
             "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
             "REASON_STORE_FULL" => Some(Self::StoreFull),
             "REASON_EXPIRED" => Some(Self::Expired),
+            "REASON_ALERT_RESOLVED" => Some(Self::AlertResolved),
             _ => None,
         }
     }

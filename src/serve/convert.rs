@@ -185,6 +185,7 @@ fn reason(reason: TransitionReason) -> v1::Reason {
         TransitionReason::SourceDropping => v1::Reason::SourceDropping,
         TransitionReason::StoreFull => v1::Reason::StoreFull,
         TransitionReason::Expired => v1::Reason::Expired,
+        TransitionReason::AlertResolved => v1::Reason::AlertResolved,
     }
 }
 

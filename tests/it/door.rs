@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use http::Request;
 use http_body_util::BodyExt;
-use kube_sentinel::collect::{CollectConfig, Doors, Metrics, routers};
+use kube_sentinel::collect::{AlertSecrets, CollectConfig, Doors, Metrics, routers};
 use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest, SourceLimits, Sources};
 use kube_sentinel::model::{HealthyTime, Refusal, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -75,6 +75,7 @@ impl Bench {
         let budget = Budget::new(config.memory.bytes());
         let readiness = Readiness::default();
         let limits = SourceLimits { most: 10, down_after: Duration::from_secs(60), gone_after: Duration::from_secs(600) };
+        let secrets = AlertSecrets::load(&config.alerts).expect("no secrets");
         let doors = Doors {
             config,
             intake: intake(Arc::clone(&seen)),
@@ -85,7 +86,7 @@ impl Bench {
             metrics: Arc::new(Metrics::register(&recorder)),
             digest_seed: 7,
         };
-        let routers = routers(doors);
+        let routers = routers(doors, &secrets);
         Self { router: routers.ingest, otlp: routers.otlp, budget, readiness, metrics: recorder.handle(), seen }
     }
 

@@ -28,6 +28,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("trace", fuzzing::trace),
     ("kubernetes", fuzzing::kubernetes),
     ("detect_differential", fuzzing::detect_differential),
+    ("alertmanager", fuzzing::alertmanager),
+    ("falco", fuzzing::falco),
+    ("pagerduty", fuzzing::pagerduty),
 ];
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod absence;
 mod accounting;
+mod alert_peers;
+mod alerts;
 mod api;
 mod auth;
 mod bad_input;

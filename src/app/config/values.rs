@@ -215,6 +215,13 @@ impl Check<'_> {
         }
         self.least("collect.max_line", collect.max_line, SHORTEST_LINE);
         self.least("collect.max_ratio", collect.max_ratio, 1);
+        let alerts = &collect.alerts;
+        self.least("collect.alerts.max_body", alerts.max_body, SMALLEST_BODY);
+        self.least("collect.alerts.max_alerts", alerts.max_alerts, 1);
+        let waits = [("alertmanager.tolerance", alerts.alertmanager.tolerance), ("pagerduty.max_age", alerts.pagerduty.max_age)];
+        for (name, wait) in waits {
+            self.least(&format!("collect.alerts.{name}"), wait, Span::secs(1));
+        }
         for (path, wait) in [("collect.answer_timeout", collect.answer_timeout), ("collect.body_timeout", collect.body_timeout)] {
             self.least(path, wait, SHORTEST_WAIT);
         }

@@ -8,6 +8,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod alerts;
 pub mod forward;
 pub mod inflate;
 pub mod json;
@@ -88,6 +89,9 @@ pub enum DecodeError {
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
+    /// No signature that is ours, or none at all.
+    #[error("{0}")]
+    Unsigned(&'static str),
     /// The tenant header is no tenant.
     #[error("X-Scope-OrgID: {0}")]
     Tenant(#[from] TenantIdError),
@@ -100,6 +104,7 @@ impl DecodeError {
         match self {
             Self::TooLarge { .. } => Refusal::TooLarge,
             Self::Busy(_) => Refusal::Busy,
+            Self::Unsigned(_) => Refusal::Unauthorized,
             Self::ContentType(_)
             | Self::Encoding(_)
             | Self::Compressed { .. }
