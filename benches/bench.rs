@@ -102,6 +102,8 @@ enum Model {
     OtlpGrpc,
     /// `scan` of a CRI file, up to the list of events.
     ScanFile,
+    /// Files that the running program follows, up to committed events and cursors.
+    Tail,
     /// A rule file becomes a searchable set: what a reload does before it swaps.
     Compile,
 }

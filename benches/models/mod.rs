@@ -4,6 +4,7 @@ mod engine;
 mod files;
 mod http;
 mod push;
+mod tail;
 
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub enum Prepared {
     Push(push::Push),
     Http(http::Http),
     Files(files::Files),
+    Tail(tail::Tail),
 }
 
 /// Bytes of protobuf in one request.
@@ -66,6 +68,7 @@ impl Prepared {
             Model::OtlpHttpGzip => Self::Http(http::Http::new(http::Sender::OtlpHttp { gzip: true }, case, megabytes, rounds)),
             Model::OtlpGrpc => Self::Http(http::Http::new(http::Sender::OtlpGrpc, case, megabytes, rounds)),
             Model::ScanFile => Self::Files(files::Files::new(case, megabytes)),
+            Model::Tail => Self::Tail(tail::Tail::new(case, megabytes)),
         }
     }
 
@@ -75,6 +78,7 @@ impl Prepared {
             Self::Push(push) => push.turn(round),
             Self::Http(http) => http.turn(round),
             Self::Files(files) => files.turn(),
+            Self::Tail(tail) => tail.turn(round),
         }
     }
 }

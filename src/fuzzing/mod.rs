@@ -4,6 +4,7 @@
 
 mod alerts;
 mod detect;
+mod file_lines;
 mod group;
 mod kubernetes;
 mod message;
@@ -26,6 +27,7 @@ use crate::rules;
 
 pub use alerts::{alertmanager, falco, pagerduty};
 pub use detect::{assert_same, detect_differential};
+pub use file_lines::file_lines;
 pub use group::{mask, redact, template};
 pub use kubernetes::kubernetes;
 pub use message::message;

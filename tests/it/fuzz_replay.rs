@@ -26,6 +26,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("template", fuzzing::template),
     ("message", fuzzing::message),
     ("trace", fuzzing::trace),
+    ("file_lines", fuzzing::file_lines),
     ("kubernetes", fuzzing::kubernetes),
     ("detect_differential", fuzzing::detect_differential),
     ("alertmanager", fuzzing::alertmanager),
