@@ -33,8 +33,12 @@ pub(super) struct DoorMetrics {
 }
 
 /// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 3] =
-    [(SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]), (SourceName::Forward, &[]), (SourceName::Syslog, &[])];
+const DOORS: [(SourceName, &[u16]); 4] = [
+    (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::Forward, &[]),
+    (SourceName::Syslog, &[]),
+    (SourceName::Journald, &[]),
+];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 

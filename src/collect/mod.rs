@@ -24,6 +24,7 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+pub mod journald;
 mod loki_push;
 mod metrics;
 mod pool;

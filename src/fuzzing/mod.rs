@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use crate::app::{Config, Rulebook, rehearse};
 use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
+use crate::collect::wire::journal;
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
 use crate::collect::wire::syslog::{self, Frames, Next};
@@ -79,6 +80,33 @@ pub fn syslog_messages(data: &[u8]) {
         let mut reading = syslog::Messages::new(sink, received);
         messages.iter().try_for_each(|message| reading.take(message))?;
         assert_eq!(sink.counts().lines, messages.len() as u64, "a message without a line");
+        Ok(())
+    });
+}
+
+/// The journal in its export format.
+///
+/// # Panics
+/// When an entry is found elsewhere if its bytes come one by one, or when one without a message is a line: that is the finding.
+pub fn journal_export(data: &[u8]) {
+    let (mut at, mut entries) = (0, Vec::new());
+    while let journal::Next::Entry(length) = journal::Framer::default().next(data.get(at..).unwrap_or_default()) {
+        if length <= 512 {
+            let mut slow = journal::Framer::default();
+            for end in 0..length {
+                assert!(matches!(slow.next(&data[at..at + end]), journal::Next::More(_)), "an end within the entry");
+            }
+            assert_eq!(slow.next(&data[at..at + length]), journal::Next::Entry(length), "another entry when it comes slowly");
+        }
+        entries.push(at..at + length);
+        at += length;
+    }
+    if let Some(at) = journal::next_beginning(data) {
+        assert!(data[at..].starts_with(b"__CURSOR="), "no beginning");
+    }
+    decode(Block::default(), |sink| {
+        journal::decode(&entries, data, sink)?;
+        assert!(sink.counts().lines <= entries.len() as u64, "more lines than entries");
         Ok(())
     });
 }
@@ -189,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, forward_messages, syslog_messages, label_text, inflate, mask, redact, template] {
+            for entry in [loki_protobuf, loki_json, forward_messages, syslog_messages, journal_export, label_text, inflate, mask, redact, template] {
                 entry(&data);
             }
         }

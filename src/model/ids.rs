@@ -40,11 +40,14 @@ pub enum SourceName {
     Forward,
     /// Syslog over TCP, TLS and UDP.
     Syslog,
+    /// The systemd journal in its export format.
+    Journald,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 6] = [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog];
+    pub const ALL: [Self; 7] =
+        [Self::LokiPush, Self::Files, Self::LokiTail, Self::KubernetesEvents, Self::Forward, Self::Syslog, Self::Journald];
 
     /// The name in metrics and in the API.
     #[must_use]
@@ -56,6 +59,7 @@ impl SourceName {
             Self::KubernetesEvents => "kubernetes_events",
             Self::Forward => "forward",
             Self::Syslog => "syslog",
+            Self::Journald => "journald",
         }
     }
 }

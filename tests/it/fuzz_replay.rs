@@ -7,11 +7,12 @@ use kube_sentinel::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 14] = [
+const TARGETS: [(&str, Target); 15] = [
     ("loki_protobuf", fuzzing::loki_protobuf),
     ("loki_json", fuzzing::loki_json),
     ("forward_messages", fuzzing::forward_messages),
     ("syslog_messages", fuzzing::syslog_messages),
+    ("journal_export", fuzzing::journal_export),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),

@@ -23,6 +23,7 @@ mod golden;
 mod grouping;
 mod hostile_lines;
 mod incidents;
+mod journald;
 mod lifecycle;
 mod limits;
 mod loki_push;

@@ -10,6 +10,7 @@
 
 pub mod forward;
 pub mod inflate;
+pub mod journal;
 pub mod json;
 pub mod labels;
 pub mod loki;
