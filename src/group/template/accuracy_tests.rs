@@ -134,14 +134,14 @@ fn the_accuracy_of_hits_on_recorded_lines_is_far_above_that_of_the_mask_alone() 
     assert!(mined >= 0.99, "{mined}");
 }
 
-/// Lines made in the style of twelve systems that are in no recorded set: one label for each statement, whatever its values. With so few lines,
-/// a word of few values is no variable yet. So much is split; but what is one group must be one statement.
+/// Lines made in the style of 22 systems that are in no recorded set: one label for each statement, whatever its values. With so few lines,
+/// a word of two or three values is often no variable yet. So much is split; but what is one group must be one statement.
 #[test]
 fn the_accuracy_of_systems_that_no_rule_was_made_for_is_no_worse_than_it_was_and_no_group_mixes_statements() {
     let sets = made();
-    assert_eq!(sets.len(), 12);
+    assert_eq!(sets.len(), 22);
     let [alone, hits, mined_average] = measured(&sets);
-    assert!(alone < 0.16 && hits >= 0.40 && mined_average >= 0.84, "{alone} {hits} {mined_average}");
+    assert!(hits >= 0.32 && hits > alone + 0.15 && mined_average >= 0.80, "{alone} {hits} {mined_average}");
     for Set { name, lines, labels } in &sets {
         assert_eq!(mixed(&Run::new(100_000).groups(lines), labels, lines), Vec::<&str>::new(), "{name}");
         assert_eq!(mixed(&mined(lines), labels, lines), Vec::<&str>::new(), "{name}");

@@ -171,6 +171,11 @@ impl Iterator for Anchors<'_> {
     fn next(&mut self) -> Option<(u64, usize)> {
         while !self.ended && self.elements < MOST_ELEMENTS {
             let (kind, end) = element(self.text, self.at)?;
+            if skip_blanks(self.text, end) == self.text.len() {
+                // What ends the line is its message: `status 1 warning`.
+                self.ended = true;
+                return None;
+            }
             self.at = end;
             self.elements += 1;
             self.signature = self.signature << 4 | kind as u64;
@@ -257,8 +262,9 @@ fn separator(text: &[u8], at: usize) -> Option<usize> {
     if whole { Some(at + length) } else { (byte(text, at) == b'|').then_some(at + 1) }
 }
 
-/// A number, or several joined by `.` and `:` as in addresses.
+/// A number with or without a sign, or several joined by `.` and `:` as in addresses.
 fn number(text: &[u8], at: usize) -> Option<usize> {
+    let at = at + usize::from(byte(text, at) == b'-');
     let mut end = at + digits(text, at);
     while end > at && matches!(byte(text, end), b'.' | b':') && digits(text, end + 1) > 0 {
         end += 1 + digits(text, end + 1);

@@ -27,7 +27,7 @@ use super::groups::Groups;
 use super::key::{HOLE, STAND_IN, key_of_digits};
 
 /// Goes up when the mask, the keys or the rules of merging change: groups of another version are not continued.
-pub const TEMPLATE_VERSION: u64 = 3;
+pub const TEMPLATE_VERSION: u64 = 4;
 
 /// Groups that the hits of one rule at one workload may found, of all that may be: a tenth.
 const SHARE: usize = 10;

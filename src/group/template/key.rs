@@ -5,9 +5,19 @@
 //! `, host: a`. Values in a row are one value, because lists differ in length. A unit belongs to its number, and a pair of brackets with
 //! nothing in it lacks a value.
 
+#[path = "key_shapes.rs"]
+mod shapes;
+#[path = "key_values.rs"]
+mod values;
+#[path = "key_words.rs"]
+mod words;
+
 use crate::group::mask::time;
 
-use super::words::{ATTRIBUTES, PREPOSITIONS, SECOND_LABELS, SWITCHES, THINGS, TOP_LABELS, TRUTHS, UNITS};
+use shapes::phrase;
+pub(super) use words::words_of;
+
+use super::words::{MORE_THINGS, PREPOSITIONS, SWITCHES, THINGS, TRUTHS, UNITS};
 
 /// Stands for a value that varies. No control character of a line gets into a key, so it cannot be mistaken.
 pub(super) const HOLE: u8 = 0;
@@ -20,9 +30,6 @@ pub(super) const STAND_IN: u8 = 0xf5;
 
 /// Hexadecimal letters alone are a word when there are fewer.
 const SHORTEST_HEX: usize = 8;
-
-/// Hexadecimal groups that are taken together, so that a line of nothing else is not read again from each of them.
-const MOST_HEX_GROUPS: usize = 32;
 
 const DIGIT: u8 = 1;
 /// `a` to `f`, of either case.
@@ -130,39 +137,33 @@ impl Keyer<'_> {
             // Assigned, and empty.
             self.out.push(HOLE);
         }
+        if mark == b')' && self.tells_a_quantity_again() {
+            self.out.truncate(self.out.len() - b" (\0".len());
+            self.blank = false;
+            return;
+        }
         self.write_blank();
         self.out.push(mark);
+        if mark == b'='
+            && !self.only_digits
+            && let Some(end) = self.end_of_listed_value()
+        {
+            self.at = end;
+            return self.hole();
+        }
+        if matches!(mark, b'{' | b'[')
+            && !self.only_digits
+            && let Some(end) = self.end_of_structure(mark)
+        {
+            self.at = end;
+            self.out.pop();
+            return self.hole();
+        }
         if mark == b':' && next == b' ' && self.is_attribute() {
             self.at = self.end_of_value();
             self.blank = true;
             self.hole();
         }
-    }
-
-    /// What was written last is a comma, the name of an attribute and a colon.
-    fn is_attribute(&self) -> bool {
-        let before = &self.out[..self.out.len() - 1];
-        let length = before.iter().rev().take_while(|byte| byte.is_ascii_lowercase()).count();
-        let (rest, name) = before.split_at(before.len() - length);
-        rest.ends_with(b", ") && ATTRIBUTES.contains(&name)
-    }
-
-    /// Behind the value that follows: up to a comma or the end, or up to the quote that ends it.
-    fn end_of_value(&self) -> usize {
-        let rest = &self.text[self.at..];
-        let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-        let (quote, inside) = match rest.get(blanks) {
-            Some(quote @ (b'"' | b'\'')) => (*quote, blanks + 1),
-            _ => (b',', blanks),
-        };
-        let length = memchr::memchr(quote, &rest[inside..]).map_or(rest.len() - inside, |length| length + usize::from(quote != b','));
-        self.at + inside + length
-    }
-
-    /// The last bytes written open a pair of brackets that stands by itself, and `mark` closes it.
-    fn lacks_a_value(&self, mark: u8) -> bool {
-        let pair = matches!((self.out.last(), mark), (Some(b'('), b')') | (Some(b'['), b']') | (Some(b'{'), b'}') | (Some(b'<'), b'>'));
-        pair && self.out.len().checked_sub(2).is_none_or(|before| matches!(self.out[before], b' ' | HOLE))
     }
 
     fn token(&mut self) {
@@ -176,6 +177,18 @@ impl Keyer<'_> {
             }
             seen |= class;
             end += 1;
+        }
+        if !self.only_digits
+            && let Some(end) = self.whole_value(start, end)
+        {
+            self.at = end;
+            return self.hole();
+        }
+        if seen & SLASH != 0 && !self.only_digits && memchr::memchr(b'?', &self.text[start..end]).is_some() {
+            // What is asked for, up to its end.
+            let rest = self.text[end..].iter().position(|byte| class(*byte) & BLANK != 0 || matches!(byte, b'"' | b'\'' | b'<' | b'>'));
+            self.at = rest.map_or(self.text.len(), |length| end + length);
+            return self.hole();
         }
         self.at = end;
         if end - start <= 4
@@ -196,7 +209,7 @@ impl Keyer<'_> {
             self.hole();
         } else if seen & !(PLAIN | HEX) == 0 {
             self.word(start, end, seen);
-        } else if (seen & ODD != 0 && is_address(token)) || (!self.only_digits && self.varies(token, seen)) {
+        } else if (seen & ODD != 0 && is_address(token)) || (!self.only_digits && (self.varies(token, seen) || self.names_a_thing())) {
             self.hole();
         } else {
             self.constant(start, end);
@@ -208,6 +221,13 @@ impl Keyer<'_> {
         let token = &self.text[start..end];
         if token[0] == b'*' && token.len() > 1 && !self.only_digits && token.iter().all(|byte| *byte == b'*') {
             // What somebody must not see, or what could not be measured.
+            return self.hole();
+        }
+        if token == b"-" && !self.only_digits && self.blank && self.is_in_a_row(end) {
+            // A value that is absent, in a row of values.
+            return self.hole();
+        }
+        if token == b"-" && !self.only_digits && self.is_absent(end) {
             return self.hole();
         }
         if seen == HEX && token.len() >= SHORTEST_HEX {
@@ -226,16 +246,34 @@ impl Keyer<'_> {
         if token.len() <= 3 && SWITCHES.contains(&token) && self.is_switch(end) {
             return self.hole();
         }
-        let [(a, b), (c, d)] = self.words;
-        if b > a
-            && d > c
-            && THINGS.iter().any(|thing| thing.eq_ignore_ascii_case(&self.out[c..d]))
-            && PREPOSITIONS.contains(&&self.out[a..b])
-            && seen & PLAIN != 0
-        {
+        if seen & PLAIN != 0 && self.names_a_thing() {
             return self.hole();
         }
         self.constant(start, end);
+    }
+
+    /// The last words are a preposition and a kind of thing: the name of one follows.
+    fn names_a_thing(&self) -> bool {
+        let [(a, b), (c, d)] = self.words;
+        let is_same = |thing: &&[u8]| thing.eq_ignore_ascii_case(&self.out[c..d]);
+        b > a
+            && d > c
+            && (THINGS.iter().any(is_same) || (!self.only_digits && MORE_THINGS.iter().any(is_same)))
+            && PREPOSITIONS.contains(&&self.out[a..b])
+    }
+
+    /// A dash that ends here stands behind a value and before another one, a quoted text or another dash.
+    fn is_in_a_row(&self, end: usize) -> bool {
+        let Some(rest) = self.text[end..].strip_prefix(b" ") else { return false };
+        let next = &rest[..rest.iter().position(|byte| class(*byte) & BLANK != 0).unwrap_or(rest.len())];
+        (self.out.ends_with(&[HOLE]) || self.out.ends_with(&[HOLE, b'"']))
+            && (next == b"-" || next.starts_with(b"\"") || next.first().is_some_and(u8::is_ascii_digit))
+    }
+
+    /// A dash that ends here is all that is quoted or assigned.
+    fn is_absent(&self, end: usize) -> bool {
+        let next = self.text.get(end).copied().unwrap_or(b' ');
+        !self.blank && matches!((self.out.last(), next), (Some(b'"'), b'"') | (Some(b'='), b' ' | b','))
     }
 
     /// What is written last assigns or asks.
@@ -269,8 +307,9 @@ impl Keyer<'_> {
     /// A token without digits that has a slash, a dot, a backslash or an `@`.
     fn varies(&self, token: &[u8], seen: u8) -> bool {
         if token == b"/" {
-            // The root, where it is named as a value.
-            return !self.blank && matches!(self.out.last(), Some(b'"' | b'\'' | b'='));
+            // The root, where it is named as a value or asked for: `GET / HTTP/1.1`.
+            let is_value = !self.blank && matches!(self.out.last(), Some(b'"' | b'\'' | b'='));
+            return is_value || (self.blank && self.out.last().is_some_and(u8::is_ascii_uppercase) && self.is_before_version());
         }
         let count = |byte: u8| token.iter().filter(|b| **b == byte).count();
         if seen & SLASH != 0 && ((token[0] == b'/' && token.len() > 1) || seen & DOT != 0 || count(b'/') >= 2) {
@@ -280,51 +319,6 @@ impl Keyer<'_> {
             return true;
         }
         seen & DOT != 0 && self.is_host(token)
-    }
-
-    /// Behind hexadecimal groups that are joined by colons: addresses of networks and devices, and clock times.
-    fn hexadecimal_groups(&self, start: usize) -> Option<usize> {
-        let (mut at, mut groups, mut seen) = (start, 0, 0);
-        while groups < MOST_HEX_GROUPS {
-            let group = at;
-            while at < self.text.len() && class(self.text[at]) & (DIGIT | HEX) != 0 {
-                seen |= class(self.text[at]);
-                at += 1;
-            }
-            if at == group || at - group > 4 {
-                return None;
-            }
-            groups += 1;
-            let joint = usize::from(self.text.get(at) == Some(&b':'));
-            let joint = joint + usize::from(joint == 1 && self.text.get(at + 1) == Some(&b':'));
-            let next = self.text.get(at + joint).copied().unwrap_or(0);
-            if joint == 0 || class(next) & (DIGIT | HEX) == 0 {
-                let ends = self.text.get(at).is_none_or(|b| class(*b) & (BLANK | MARK) != 0);
-                return (groups >= 3 && seen & DIGIT != 0 && ends).then_some(at);
-            }
-            at += joint;
-        }
-        None
-    }
-
-    /// A name with a well-known last label that is no package, one with a port or line number behind it, or any dotted value of a `key=`.
-    fn is_host(&self, token: &[u8]) -> bool {
-        let name = token.trim_ascii();
-        let name = &name[..name.len() - name.iter().rev().take_while(|b| **b == b'.').count()];
-        let Some(last) = memchr::memrchr(b'.', name) else { return false };
-        let first = memchr::memchr(b'.', name).unwrap_or(0);
-        if first == 0 {
-            return false;
-        }
-        let is_value = !self.blank && self.out.last() == Some(&b'=');
-        let has_number = self.text.get(self.at) == Some(&b':') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_digit);
-        let second = memchr::memrchr(b'.', &name[..last]).map_or(0, |dot| dot + 1);
-        let of_a_country = name.len() - last == 3 && second > 0 && SECOND_LABELS.contains(&&name[second..last]);
-        is_value
-            || has_number
-            || of_a_country
-            || name.starts_with(b"www.")
-            || (TOP_LABELS.contains(&&name[last + 1..]) && !TOP_LABELS.contains(&&name[..first]))
     }
 
     /// Steps over the unit of a number.
@@ -338,6 +332,10 @@ impl Keyer<'_> {
         let unit = unit.strip_suffix(b".").unwrap_or(unit);
         if UNITS.contains(&unit) {
             self.at += 1 + unit.len();
+        } else if token.len() == 3
+            && let Some(length) = phrase(rest)
+        {
+            self.at += 1 + length;
         }
     }
 
@@ -380,112 +378,6 @@ fn without_blanks(text: &[u8]) -> &[u8] {
     &text[..text.len() - text.iter().rev().take_while(|b| **b == b' ').count()]
 }
 
-/// The words of a key that may turn out to vary: where they begin and end. With `texts`, a text of several words is one where it stands in
-/// quotes behind `=`.
-pub(super) fn words_of(key: &[u8], texts: bool) -> impl Iterator<Item = (usize, usize)> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < key.len() {
-            if texts && at > 0 && matches!(key[at], b'"' | b'\'') && key[at - 1] == b'=' {
-                at += 1;
-                if let Some(end) = end_of_text(key, at) {
-                    let start = std::mem::replace(&mut at, end);
-                    return Some((start, end));
-                }
-            }
-            let start = at;
-            while at < key.len() && class(key[at]) & (BLANK | MARK) == 0 {
-                at += 1;
-            }
-            let token = &key[start..at];
-            let is_word = |byte: &u8| byte.is_ascii_alphabetic() || (0x80..STAND_IN).contains(byte);
-            if token.first().is_some_and(|first| is_word(first) || *first == b'_' || (*first < STAND_IN && token.iter().any(is_word))) {
-                return Some((start, at));
-            }
-            at += usize::from(at == start);
-        }
-        None
-    })
-}
-
-/// Where the quoted text of several words ends that begins at a place: before a quote that no backslash stands in front of, and that only a
-/// blank or mark follows.
-fn end_of_text(key: &[u8], at: usize) -> Option<usize> {
-    let quote = key[at - 1];
-    let ends = |end: usize| {
-        key[end] == quote
-            && key[end - 1] != b'\\'
-            && key.get(end + 1).is_none_or(|next| matches!(next, b' ' | b',' | b';' | b')' | b']' | b'}'))
-    };
-    let end = (at..key.len()).find(|end| ends(*end))?;
-    key[at..end].contains(&b' ').then_some(end)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(message: &str) -> String {
-        let mut out = Vec::new();
-        key(message.as_bytes(), &mut out);
-        String::from_utf8_lossy(&out).replace('\0', "<*>")
-    }
-
-    #[test]
-    fn what_varies_becomes_a_hole() {
-        for (message, expected) in [
-            ("Received block blk_-12 of size 67 from /10.0.0.1", "Received block <*> of size <*> from <*>"),
-            ("src: /10.0.0.1:5 dest: /10.0.0.2:6", "src: <*> dest: <*>"),
-            ("a  list 1 2 3,4 : 5", "a list <*>"),
-            ("connection from 1.2.3.4 () at Fri Jul  1 07:57:30 2005", "connection from <*> (<*>) at <*>"),
-            ("connection from 1.2.3.4 (a.example.net) at Fri Jul  1 07:57:30 2005", "connection from <*> (<*>) at <*>"),
-            ("size 93.0 B, free 317.1 KB)", "size <*>, free <*>)"),
-            ("lifetime <1 sec", "lifetime <*>"),
-            ("lifetime 00:02", "lifetime <*>"),
-            ("init() ok /etc/a/b.properties", "init() ok <*>"),
-            ("java.net.NoRouteToHostException: No route", "java.net.NoRouteToHostException: No route"),
-            ("rhost=a.b.c user=root", "rhost=<*> user=root"),
-            ("session closed for user news", "session closed for user <*>"),
-            ("Started Session 7 of User bob.", "Started Session <*> of User <*>"),
-            ("C:\\Windows\\System", "C:<*>"),
-            ("to hdfs://a:1/b", "to hdfs:<*>"),
-            ("mail to bob@example.com ok", "mail to <*> ok"),
-            ("read/write on I/O", "read/write on I/O"),
-            ("bssid 5c:50:ab:36:bc:03, fe80::ab:c1", "bssid <*>"),
-            ("PSU status ( on off ), light: on", "PSU status (<*> ), light: <*>"),
-            ("up 5 on host (no route)", "up <*> on host (no route)"),
-            ("ready=true, old: null, is false", "ready=<*>, old: <*>, is false"),
-            ("a.example.co.uk:80 and proxy.corp:443 and Main.java:17", "<*> and <*> and <*>"),
-            ("in com.example.app/.view.Main and conf/server.xml", "in <*> and <*>"),
-            ("deadbeef bad", "<*> bad"),
-            ("in vhost '/', 5 / 7, is it secure? true", "in vhost '<*>', <*> / <*>, is it secure? <*>"),
-            ("Fan speeds ( 3552 **** 3375 ), key *****", "Fan speeds (<*> ), key <*>"),
-            ("refused, client: 10.0.0.1, request: \"GET / HTTP/1.1\", host: \"a\"", "refused, client: <*>, request: <*>, host: <*>"),
-            ("refused, client: , host: \"", "refused, client: <*>, host: <*>"),
-            ("refused, reason: none, the host: up", "refused, reason: none, the host: up"),
-            ("", ""),
-        ] {
-            assert_eq!(shown(message), expected, "{message}");
-        }
-    }
-
-    #[test]
-    fn words_are_found_between_marks_and_holes() {
-        let key = b"user=root at \0 (x) _a";
-        let words: Vec<&str> = words_of(key, false).map(|(a, b)| std::str::from_utf8(&key[a..b]).expect("ASCII")).collect();
-        assert_eq!(words, ["user", "root", "at", "x", "_a"]);
-    }
-
-    #[test]
-    fn a_quoted_text_behind_an_assignment_is_one_word() {
-        for (key, expected) in [
-            (r#"failed err="no \"x\" here" pod="a""#, vec!["failed", "err", r#"no \"x\" here"#, "pod", "a"]),
-            (r#""Probe failed" a="b c", d"#, vec!["Probe", "failed", "a", "b c", "d"]),
-            (r#"a="b c"#, vec!["a", "b", "c"]),
-            (r#"a="b"c d"e"#, vec!["a", "b", "c", "d", "e"]),
-        ] {
-            let words: Vec<&str> = words_of(key.as_bytes(), true).map(|(a, b)| &key[a..b]).collect();
-            assert_eq!(words, expected, "{key}");
-        }
-    }
-}
+#[path = "key_tests.rs"]
+mod tests;

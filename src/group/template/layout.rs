@@ -180,7 +180,7 @@ fn vote(mut lines: Vec<(&[u8], usize)>) -> Vec<Step> {
     let is_open = |steps: &[Step], step: Step| !steps.iter().any(|taken| taken.is_name()) || !step.is_name();
     while steps.len() < 8 {
         let common = Step::ALL.into_iter().filter(|step| is_open(&steps, *step)).find(|step| {
-            let having = lines.iter().filter(|(text, at)| step.take(text, *at).is_some()).count();
+            let having = lines.iter().filter(|(text, at)| step.take(text, *at).is_some_and(|end| leaves_something(text, end))).count();
             having * 100 >= lines.len() * STEP_PERCENT
         });
         let Some(step) = common else { break };
@@ -192,9 +192,14 @@ fn vote(mut lines: Vec<(&[u8], usize)>) -> Vec<Step> {
     steps
 }
 
+/// True when a part of a line that ends here is not the last of it: then it may be header.
+fn leaves_something(text: &[u8], end: usize) -> bool {
+    skip_blanks(text, end) < text.len()
+}
+
 fn behind(text: &[u8], mut at: usize, steps: &[Step]) -> usize {
     for step in steps {
-        at = step.take(text, at).unwrap_or(at);
+        at = step.take(text, at).filter(|end| leaves_something(text, *end)).unwrap_or(at);
     }
     skip_blanks(text, at)
 }

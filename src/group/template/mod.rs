@@ -26,6 +26,7 @@ mod moment;
 mod state;
 #[cfg(test)]
 mod tests;
+mod vary;
 mod words;
 
 use std::borrow::Cow;

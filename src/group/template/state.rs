@@ -13,7 +13,7 @@ use super::layout::Layouts;
 use super::{GroupId, TemplateConfig, TemplateMiner};
 
 /// Goes up when keys or the rules of merging change: groups of another version cannot be continued.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Why a state cannot be continued.
 #[derive(Debug, thiserror::Error)]
