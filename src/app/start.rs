@@ -9,6 +9,7 @@ use axum::Router;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use crate::collect::journald::Journald;
 use crate::collect::tail::FileSource;
 use crate::collect::{self, AlertSecrets, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
@@ -346,6 +347,9 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         syslog_addresses = addresses;
         peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
+    let remembered: Vec<_> = store.cursors(SourceName::Journald)?.into_iter().map(|(cursor, _)| cursor).collect();
+    let journals: Vec<_> =
+        config.collect.journald.iter().map(|journal| Journald::new(journal.clone(), doors.clone(), &remembered)).collect();
     drop(doors);
     let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
     let urls = (url(&ingest), url(&api));
@@ -401,6 +405,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
         pulls.add(FileSource::new(&config.collect, cursors));
     }
+    journals.into_iter().for_each(|journal| pulls.add(journal));
     let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::journald::JournaldConfig;
 use crate::model::{ByteSize, Span, TenantId};
 
 use super::alerts::AlertsConfig;
@@ -38,6 +39,8 @@ pub struct CollectConfig {
     /// Bodies that are larger once decompressed are decoded, scanned and grouped on a blocking thread, so that they do not hold up the
     /// other connections. Goes by the length that the compressed form says, or by ten times what was sent where it says none.
     pub large_body: ByteSize,
+    /// The systemd journal, exported to files or pipes.
+    pub journald: Vec<JournaldConfig>,
     /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
     /// `answer_timeout`.
     pub large_at_once: u16,
@@ -96,6 +99,7 @@ impl Default for CollectConfig {
             large_at_once: 2,
             loki: Vec::new(),
             alerts: AlertsConfig::default(),
+            journald: Vec::new(),
             files: FilesConfig::default(),
             own_logs: OwnLogsConfig::default(),
         }

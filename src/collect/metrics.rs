@@ -47,6 +47,7 @@ const DOORS: &[(SourceName, &[u16])] = &[
     (SourceName::LokiTail, &[]),
     (SourceName::Forward, &[]),
     (SourceName::Syslog, &[]),
+    (SourceName::Journald, &[]),
     (SourceName::Alertmanager, ALERT_CODES),
     (SourceName::Falco, ALERT_CODES),
     (SourceName::PagerDuty, ALERT_CODES),

@@ -26,6 +26,7 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+pub mod journald;
 pub mod kubernetes_events;
 mod lines;
 mod loki_push;

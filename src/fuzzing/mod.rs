@@ -17,6 +17,7 @@ use crate::app::{Config, Rulebook, rehearse};
 use crate::collect::loki_tail::TailFrame;
 use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
+use crate::collect::wire::journal;
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
 use crate::collect::wire::syslog::{self, Frames, Next};
@@ -155,6 +156,33 @@ pub fn syslog_messages(data: &[u8]) {
     });
 }
 
+/// The journal in its export format.
+///
+/// # Panics
+/// When an entry is found elsewhere if its bytes come one by one, or when one without a message is a line: that is the finding.
+pub fn journal_export(data: &[u8]) {
+    let (mut at, mut entries) = (0, Vec::new());
+    while let journal::Next::Entry(length) = journal::Framer::default().next(data.get(at..).unwrap_or_default()) {
+        if length <= 512 {
+            let mut slow = journal::Framer::default();
+            for end in 0..length {
+                assert!(matches!(slow.next(&data[at..at + end]), journal::Next::More(_)), "an end within the entry");
+            }
+            assert_eq!(slow.next(&data[at..at + length]), journal::Next::Entry(length), "another entry when it comes slowly");
+        }
+        entries.push(at..at + length);
+        at += length;
+    }
+    if let Some(at) = journal::next_beginning(data) {
+        assert!(data[at..].starts_with(b"__CURSOR="), "no beginning");
+    }
+    decode(Block::default(), |sink| {
+        journal::decode(&entries, data, sink)?;
+        assert!(sink.counts().lines <= entries.len() as u64, "more lines than entries");
+        Ok(())
+    });
+}
+
 /// A label text: what is read strictly has labels, and is the same for every reading.
 pub fn label_text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -276,6 +304,7 @@ mod tests {
                 mask,
                 redact,
                 template,
+                journal_export,
                 alertmanager,
                 falco,
                 pagerduty,

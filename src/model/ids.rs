@@ -50,11 +50,13 @@ pub enum SourceName {
     Falco,
     /// Incidents of PagerDuty's webhook.
     PagerDuty,
+    /// The systemd journal in its export format.
+    Journald,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LokiPush,
         Self::Otlp,
         Self::HttpLines,
@@ -63,6 +65,7 @@ impl SourceName {
         Self::KubernetesEvents,
         Self::Forward,
         Self::Syslog,
+        Self::Journald,
         Self::Alertmanager,
         Self::Falco,
         Self::PagerDuty,
@@ -89,6 +92,7 @@ impl SourceName {
             Self::Alertmanager => "alertmanager",
             Self::Falco => "falco",
             Self::PagerDuty => "pagerduty",
+            Self::Journald => "journald",
         }
     }
 }

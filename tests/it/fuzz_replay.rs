@@ -17,6 +17,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("forward_messages", fuzzing::forward_messages),
     ("http_lines", fuzzing::http_lines),
     ("syslog_messages", fuzzing::syslog_messages),
+    ("journal_export", fuzzing::journal_export),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),

@@ -29,6 +29,7 @@ mod incidents;
 mod kubernetes;
 mod kubernetes_contract;
 mod kubernetes_events;
+mod journald;
 mod lifecycle;
 mod limits;
 mod loki_contract;

@@ -214,6 +214,12 @@ impl Check<'_> {
             self.least(path, size, SMALLEST_BODY);
         }
         self.least("collect.max_line", collect.max_line, SHORTEST_LINE);
+        for (at, journal) in collect.journald.iter().enumerate() {
+            if collect.journald.iter().take(at).any(|other| other.path == journal.path) {
+                let path = format!("collect.journald[{at}].path");
+                self.fault(&path, format!("{path} {} stands twice: keep one of them", journal.path.display()));
+            }
+        }
         self.least("collect.max_ratio", collect.max_ratio, 1);
         let alerts = &collect.alerts;
         self.least("collect.alerts.max_body", alerts.max_body, SMALLEST_BODY);

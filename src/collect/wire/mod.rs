@@ -11,6 +11,7 @@
 pub mod alerts;
 pub mod forward;
 pub mod inflate;
+pub mod journal;
 pub mod json;
 pub mod jsontext;
 pub mod labels;
