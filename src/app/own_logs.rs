@@ -44,7 +44,7 @@ impl OwnLogs {
             return 0;
         }
         let before = block.lines().len();
-        block.retain_lines(|line| !ours[line.stream as usize]);
+        block.retain_lines(|_, line, _| !ours[line.stream as usize]);
         (before - block.lines().len()) as u64
     }
 

@@ -114,8 +114,9 @@ impl Pipeline {
 
     async fn take(&self, batch: Batch) -> (Receipt, Block) {
         let Batch { tenant, source, received, mut block, digest, cursors, lease } = batch;
-        // Whoever sends our lines is heard, too.
-        let heard = self.sources.heard(&tenant, source, &block, received);
+        // Whoever sends our lines is heard, too. The node that an alert is about is not, and no line goes on with an alert.
+        let is_alerts = block.is_alerts();
+        let heard = if is_alerts { None } else { self.sources.heard(&tenant, source, &block, received) };
         let own = self.own_logs.drop_from(&mut block, source);
         let on_its_way = self.coming.enter();
         let in_force = self.in_force.load_full();

@@ -310,12 +310,13 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let Access { keys, ingest, api, more, forward, syslog } = access;
+    let Access { keys, alerts, ingest, api, more, forward, syslog } = access;
     let egress = config.serve.redact.egress();
     let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
     let routers = collect::routers(doors.clone(), &alerts);
     // Who signs what it sends needs no key besides.
-    let ingest_router = guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone()))).merge(routers.signed);
+    let ingest_router =
+        guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone()))).merge(routers.signed);
     let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
     let more: Vec<_> = more
         .into_iter()

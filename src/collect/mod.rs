@@ -94,9 +94,5 @@ pub fn routers(doors: Doors, secrets: &AlertSecrets) -> Routers {
     let lines = door::Door::new(&shared, SourceName::HttpLines);
     let alerts = alerts::routes(&shared, &config.alerts, &config.default_tenant, &clock, secrets);
     let push = loki_push::routes(&shared).merge(otlp::routes(&otlp)).merge(lines::routes(&lines));
-    Routers {
-        ingest: probes.merge(push).merge(alerts.guarded),
-        signed: alerts.signed,
-        otlp: otlp::all_routes(&otlp),
-    }
+    Routers { ingest: probes.merge(push).merge(alerts.guarded), signed: alerts.signed, otlp: otlp::all_routes(&otlp) }
 }

@@ -150,13 +150,25 @@ impl Block {
 
     /// Leaves out the lines that `keep` does not want; it sees the stream and the text of each. Their bytes stay between the other lines.
     pub fn retain_lines(&mut self, mut keep: impl FnMut(&Stream, &Line, &[u8]) -> bool) {
-        let Self { bytes, lines, streams, .. } = self;
-        lines.retain(|line| keep(&streams[line.stream as usize], line, &bytes[line.start as usize..line.end as usize]));
-    }
-
-    /// Keeps the lines for which `keep` says so. Bytes of the others stay.
-    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Line) -> bool) {
-        self.lines.retain(|line| keep(line));
+        let Self { bytes, lines, streams, contexts, .. } = self;
+        // What is beside a line goes or moves with it. Both ascend.
+        let (mut before, mut after) = (0, 0);
+        let (mut read, mut written) = (0, 0);
+        lines.retain(|line| {
+            let keeps = keep(&streams[line.stream as usize], line, &bytes[line.start as usize..line.end as usize]);
+            while contexts.get(read).is_some_and(|(of, _)| *of == before) {
+                if keeps {
+                    contexts.swap(read, written);
+                    contexts[written].0 = after;
+                    written += 1;
+                }
+                read += 1;
+            }
+            before += 1;
+            after += u32::from(keeps);
+            keeps
+        });
+        contexts.truncate(written);
     }
 
     /// Makes room for that many further lines.

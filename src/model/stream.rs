@@ -78,7 +78,7 @@ impl Stream {
     /// The stream as one of this workload. Labels stay as sent.
     #[must_use]
     pub fn of_workload(&self, workload: Workload) -> Self {
-        Self { id: self.id, labels: self.labels.clone(), workload }
+        Self { id: self.id, labels: self.labels.clone(), workload, alert: self.alert.clone() }
     }
 
     /// The stream of a node that the cluster has.

@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 ];
 
 /// Text that may stand only under some paths.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("SystemTime::now", &["src/flow/clock.rs"]),
     ("rusqlite", &["src/store/"]),
     ("unsafe ", &["src/detect/hyperscan"]),
