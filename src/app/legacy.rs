@@ -21,7 +21,6 @@ use super::config::{Config, Fault};
 pub(super) struct Legacy {
     pub(super) rules_file: Option<PathBuf>,
     pub(super) loki: Option<Loki>,
-    pub(super) kubernetes: Option<Kubernetes>,
     pub(super) web: Option<Web>,
     pub(super) remediation: Option<Remediation>,
     pub(super) store_type: Option<StoreType>,
@@ -73,15 +72,6 @@ impl Loki {
         }
         loki
     }
-}
-
-/// `kubernetes`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(dead_code, reason = "read only to be checked")]
-pub(super) struct Kubernetes {
-    in_cluster: Option<bool>,
-    kubeconfig: Option<String>,
 }
 
 /// `web`
@@ -154,8 +144,11 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<F
     }
     // An empty path was how the old program spelled "none".
     config.store.path.take_if(|path| path.as_os_str().is_empty());
+    config.kubernetes.kubeconfig.take_if(|path| path.as_os_str().is_empty());
+    if !config.kubernetes.enabled && (!config.kubernetes.in_cluster || config.kubernetes.kubeconfig.is_some()) {
+        warnings.push("the section kubernetes has no effect: the API server is asked only with kubernetes.enabled: true".to_owned());
+    }
     let absent = [
-        ("kubernetes", old.kubernetes.is_some(), "this version does not talk to the API server"),
         ("remediation", old.remediation.is_some(), "this version does not act on the cluster"),
         ("extensions", old.extensions, "this version sends no notifications: follow events over gRPC or poll /api/errors"),
         ("webhooks", old.webhooks, "this version sends no notifications: follow events over gRPC or poll /api/errors"),

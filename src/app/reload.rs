@@ -5,6 +5,7 @@
 //! flight finish under the set that they began with. A set that does not load changes nothing and is reported until it is mended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,8 +20,9 @@ use crate::serve::{Reload, ReloadRequests, RuleProblem, RulesStatus, RulesView};
 use crate::store::{KnownRule, RuleUpdate};
 
 use super::commit_loop::Work;
-use super::config::RulesConfig;
+use super::config::{Config, RulesConfig};
 use super::metrics::Metrics;
+use super::probe::Canary;
 
 /// What a batch is scanned with: the compiled rules, and the names that their state is kept under.
 pub(super) struct InForce {
@@ -31,6 +33,7 @@ pub(super) struct InForce {
 /// Loads and swaps rules, one reload at a time.
 pub(super) struct RuleKeeper {
     pub(super) config: RulesConfig,
+    pub(super) options: LoadOptions,
     pub(super) detect: DetectConfig,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) view: RulesView,
@@ -41,6 +44,8 @@ pub(super) struct RuleKeeper {
     pub(super) known: Vec<KnownRule>,
     /// Content of the files at the last try, good or bad; `None` when they could not be read.
     pub(super) tried: Option<ContentDigest>,
+    /// Its rule stands before all others.
+    pub(super) canary: Option<Canary>,
 }
 
 /// A set that could be put in force.
@@ -56,11 +61,11 @@ pub(super) struct Prepared {
 /// With every problem of every file.
 pub(super) fn compile(
     sources: &[RuleSource],
-    config: &RulesConfig,
+    options: LoadOptions,
     detect: &DetectConfig,
     generation: Generation,
 ) -> Result<Prepared, Vec<Problem>> {
-    let loaded = rules::load(sources, generation, LoadOptions { store_unmatched: config.store_unmatched })?;
+    let loaded = rules::load(sources, generation, options)?;
     let detector = Detector::build(Arc::new(loaded.set), detect).map_err(|error| {
         let (file, what, hint) = ("detect".to_owned(), error.to_string(), "choose another engine".to_owned());
         vec![Problem { file, line: 0, column: None, rule: None, what, hint }]
@@ -72,8 +77,22 @@ pub(super) fn compile(
 ///
 /// # Errors
 /// With every problem of every file.
-pub(super) fn prepare(config: &RulesConfig, detect: &DetectConfig, generation: Generation) -> Result<Prepared, Vec<Problem>> {
-    compile(&rules::read(&config.files)?, config, detect, generation)
+pub(super) fn prepare(config: &Config, generation: Generation) -> Result<Prepared, Vec<Problem>> {
+    compile(&rules::read(&config.rules.files)?, options(config), &config.detect, generation)
+}
+
+/// What the settings change about a set.
+pub(super) fn options(config: &Config) -> LoadOptions {
+    LoadOptions { store_unmatched: config.rules.store_unmatched, alert_rules: config.collect.alerts.is_on() }
+}
+
+/// The configured rules as files, the self-probe's before them.
+///
+/// # Errors
+/// With every file that cannot be read.
+pub(super) fn read_with(files: &[PathBuf], canary: Option<&Canary>) -> Result<Vec<RuleSource>, Vec<Problem>> {
+    let files = rules::read(files)?;
+    Ok(canary.map(Canary::rules).into_iter().chain(files).collect())
 }
 
 /// The names that state is kept under, and what the store has to change when this set follows the rules that it knows.
@@ -145,16 +164,16 @@ impl RuleKeeper {
     }
 
     async fn read(&self) -> Result<Vec<RuleSource>, Vec<Problem>> {
-        let files = self.config.files.clone();
-        tokio::task::spawn_blocking(move || rules::read(&files)).await.unwrap_or_else(|_| Err(Vec::new()))
+        let (files, canary) = (self.config.files.clone(), self.canary.clone());
+        tokio::task::spawn_blocking(move || read_with(&files, canary.as_ref())).await.unwrap_or_else(|_| Err(Vec::new()))
     }
 
     async fn reload(&mut self, sources: Result<Vec<RuleSource>, Vec<Problem>>) -> Reload {
         self.tried = sources.as_ref().ok().map(|sources| rules::content_digest(sources));
         let generation = Generation(self.in_force.load().detector.rules().generation().0 + 1);
-        let (config, detect) = (self.config.clone(), self.detect.clone());
+        let (options, detect) = (self.options, self.detect.clone());
         let compiled = match sources {
-            Ok(sources) => tokio::task::spawn_blocking(move || compile(&sources, &config, &detect, generation))
+            Ok(sources) => tokio::task::spawn_blocking(move || compile(&sources, options, &detect, generation))
                 .await
                 .unwrap_or_else(|_| Err(Vec::new())),
             Err(problems) => Err(problems),

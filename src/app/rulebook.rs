@@ -87,8 +87,7 @@ impl Rulebook {
     /// # Errors
     /// With every problem of every file.
     pub fn load(config: &Config) -> Result<Self, Vec<ConfigProblem>> {
-        let prepared =
-            reload::prepare(&config.rules, &config.detect, Generation(1)).map_err(|problems| super::start::rule_problems(&problems))?;
+        let prepared = reload::prepare(config, Generation(1)).map_err(|problems| super::start::rule_problems(&problems))?;
         let mut group = config.group.clone();
         // Offline nobody waits, so a storm is counted line by line, and no line is late.
         group.storm.threshold = u64::MAX;
@@ -160,6 +159,7 @@ impl Rulebook {
             captures: None,
             open,
             tails,
+            identities: None,
         };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }

@@ -30,15 +30,31 @@ pub(super) struct DoorMetrics {
     lines_refused: Vec<(Refusal, Counter)>,
     labels_lenient: Counter,
     label_cache_misses: Counter,
+    /// Of the one sender that says how many it left out.
+    alerts_truncated: Option<Counter>,
 }
 
-/// Every door that lines come through, and every status that it answers pushes with.
+/// What the counter of dropped lines says of itself.
+pub const DROPPED_LINES: &str = "Received lines of taken requests that were not scanned.";
+
+/// Every door that lines are pushed through, and every status that it answers with.
+///
+/// Answers of gRPC count under the code that the same answer has over HTTP.
 const DOORS: &[(SourceName, &[u16])] = &[
     (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::Otlp, &[200, 400, 413, 415, 429, 503]),
+    (SourceName::HttpLines, &[204, 400, 413, 422, 429, 503]),
     (SourceName::LokiTail, &[]),
     (SourceName::Forward, &[]),
     (SourceName::Syslog, &[]),
+    (SourceName::Journald, &[]),
+    (SourceName::Alertmanager, ALERT_CODES),
+    (SourceName::Falco, ALERT_CODES),
+    (SourceName::PagerDuty, ALERT_CODES),
 ];
+
+/// COMPAT: 429 is not among them: Alertmanager gives up on it, and tries again on 503.
+const ALERT_CODES: &[u16] = &[202, 400, 401, 403, 413, 503];
 
 const METADATA: Metadata<'static> = Metadata::new("kube_sentinel::collect", Level::INFO, None);
 
@@ -59,7 +75,7 @@ impl Metrics {
         );
         names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
         names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
-        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
+        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, DROPPED_LINES);
         names.counter(
             "kube_sentinel_collect_lines_refused_total",
             Unit::Count,
@@ -67,6 +83,11 @@ impl Metrics {
         );
         names.counter("kube_sentinel_collect_labels_lenient_total", Unit::Count, "Label texts that only the lenient parser could read.");
         names.counter("kube_sentinel_collect_label_cache_misses_total", Unit::Count, "Label texts that had to be parsed.");
+        names.counter(
+            "kube_sentinel_collect_alerts_truncated_total",
+            Unit::Count,
+            "Alerts that Alertmanager left out of its notifications (truncatedAlerts): raise max_alerts there.",
+        );
         names.gauge("kube_sentinel_collect_budget_used_bytes", Unit::Bytes, "Memory that requests in flight hold.");
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
@@ -119,6 +140,7 @@ impl DoorMetrics {
                 .into(),
             labels_lenient: plain("kube_sentinel_collect_labels_lenient_total"),
             label_cache_misses: plain("kube_sentinel_collect_label_cache_misses_total"),
+            alerts_truncated: (door == SourceName::Alertmanager).then(|| plain("kube_sentinel_collect_alerts_truncated_total")),
         }
     }
 
@@ -151,6 +173,13 @@ impl DoorMetrics {
             if count > 0 {
                 counter.increment(count);
             }
+        }
+    }
+
+    /// Alerts that their sender did not send.
+    pub(super) fn alerts_truncated(&self, alerts: u64) {
+        if let Some(counter) = &self.alerts_truncated {
+            counter.increment(alerts);
         }
     }
 

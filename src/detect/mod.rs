@@ -97,7 +97,7 @@ impl Detector {
 
     /// Appends the hits of the block's lines in `range`, ascending by line, then rule. Of the rules that match a line and look at its
     /// stream, the first in file order is a hit and, behind rules that `continue`, the next ones; a line without a hit meets the set's
-    /// default rule, if that looks at the stream.
+    /// default rule, if that looks at the stream, and an alert without one the rule for its family.
     ///
     /// Callers that must yield scan in ranges of about 1 MiB.
     ///
@@ -107,11 +107,13 @@ impl Detector {
         let mut selectors = std::mem::take(&mut scratch.selectors);
         selectors.clear(self.rules.rules().len());
         let mut confirms = 0;
-        self.each_line(block, range, scratch, self.rules.default_rule().is_some(), |at, candidates| {
+        let every = self.rules.default_rule().is_some() || block.is_alerts();
+        self.each_line(block, range, scratch, every, |at, candidates| {
             let line = &block.lines()[at as usize];
             let subjects = Subjects::of(block.text(line));
             select::select(
                 &self.rules,
+                self.rules.fallback(block.stream_of(line)),
                 candidates,
                 Candidate::rule,
                 |rule| selectors.selects(rule, line.stream, block.stream_of(line)),

@@ -9,12 +9,12 @@ use crate::rules::RuleSet;
 
 use super::scratch::Candidate;
 
-/// Visits each line with all rules; the default rule matches by absence and is left out.
+/// Visits each line with all rules; rules that match by absence are left out.
 pub(super) fn each_line(rules: &RuleSet, range: Range<usize>, mut visit: impl FnMut(u32, &[Candidate])) {
     let mut candidates = Vec::new();
     for line in range {
         candidates.clear();
-        let rules = (0..rules.rules().len() as u32).map(RuleId).filter(|rule| rules.default_rule() != Some(*rule));
+        let rules = (0..rules.rules().len() as u32).map(RuleId).filter(|rule| !rules.is_fallback(*rule));
         candidates.extend(rules.map(|rule| Candidate::new(line, rule, false)));
         visit(line as u32, &candidates);
     }

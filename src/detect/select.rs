@@ -4,11 +4,12 @@ use crate::model::{RuleId, Stream};
 use crate::rules::{Rule, RuleSet};
 
 /// Walks the candidates of one line in file order and reports its hits. The first one is final unless its rule `continues`; a line without
-/// a hit meets the default rule, where the set has one.
+/// a hit meets `fallback`, where there is one and it looks at the stream.
 ///
 /// `confirmed` is asked only for rules that look at the stream, and only until a hit is final, so that an engine saves what comes after.
 pub(super) fn select<C: Copy>(
     rules: &RuleSet,
+    fallback: Option<RuleId>,
     candidates: &[C],
     rule_of: impl Fn(C) -> RuleId,
     mut selects: impl FnMut(&Rule) -> bool,
@@ -26,8 +27,8 @@ pub(super) fn select<C: Copy>(
             }
         }
     }
-    if let Some(default) = rules.default_rule().filter(|id| !any && selects(rules.rule(*id))) {
-        hit(default);
+    if let Some(fallback) = fallback.filter(|id| !any && selects(rules.rule(*id))) {
+        hit(fallback);
     }
 }
 

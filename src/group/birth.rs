@@ -21,7 +21,7 @@ pub(super) fn event(sightings: &Sightings, sighting: &Sighting, shown: &Shown, h
         tenant: sightings.tenant.clone(),
         cluster: Arc::clone(&sightings.cluster),
         rule: sightings.rule_name(sighting.rule).clone(),
-        priority: rule.priority,
+        priority: sightings.priority(sighting),
         generation: sightings.rules.generation(),
         workload: shown.workload.clone(),
         labels: shown.labels.clone(),

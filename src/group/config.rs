@@ -87,6 +87,9 @@ pub struct LifecycleConfig {
     pub quiet_after: Span,
     /// An event that is not hit for this long is resolved; with a rule's window over `quiet_after`, that much later. At least `quiet_after`.
     pub resolve_after: Span,
+    /// The event of an alert whose sender says when it is over is quiet instead when nobody said anything for this long: what was to be
+    /// sent may be lost. Longer than Alertmanager's `repeat_interval`.
+    pub alert_after: Span,
     /// An event that breaks out for the third time within this is flapping.
     pub flap_window: Span,
     /// One that has done so three times within `flap_window` is chronic, and not told of again, until it was away for this long.
@@ -191,6 +194,8 @@ impl Default for LifecycleConfig {
             quiet_after: Span::secs(5 * 60),
             // As long as contracts C.3 reopen an incident instead of making a new one.
             resolve_after: Span::secs(30 * 60),
+            // Three times what Alertmanager waits before it tells an alert again (repeat_interval, 4h).
+            alert_after: Span::secs(12 * 3_600),
             // Both as contracts C.3 have them.
             flap_window: Span::secs(6 * 3_600),
             chronic_gap: Span::secs(2 * 3_600),

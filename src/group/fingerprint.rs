@@ -19,6 +19,8 @@ pub enum Identity {
     Trace,
     /// Nothing of its lines: the event for those that have none of their own.
     Rest,
+    /// What two notifications of one alert have in common. It tells events apart as it is.
+    Alert,
 }
 
 /// Hash of everything in a fingerprint but the template: tenant, cluster, rule and workload. Made once per stream and rule, not per hit.

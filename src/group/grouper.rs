@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lru::LruCache;
 
 use crate::model::{
-    EventHead, EventRow, EventState, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment, RuleName,
+    EventHead, EventRow, EventState, Evidence, FeedKind, FeedWrite, Fingerprint, Generation, HealthyTime, Life, Moment, Priority, RuleName,
     Timestamp, TransitionReason, WindowKey,
 };
 use crate::rules::{CountBy, Rule};
@@ -44,6 +44,10 @@ mod written;
 
 pub use absent::Judged;
 pub(in crate::group) use overflow::TEMPLATE as REMOVED;
+
+// The same.
+#[path = "told.rs"]
+mod told;
 
 /// Folds sightings into events and says what has to be written.
 ///
@@ -96,6 +100,7 @@ pub struct GroupCounts {
 struct Sighted<'s> {
     sighting: &'s Sighting,
     rule: &'s Rule,
+    priority: Priority,
     /// `None` when all hits are too late for the window.
     verdict: Option<Verdict>,
     /// The threshold is reached.
@@ -147,6 +152,9 @@ impl Grouper {
         let mut shown = ShownStreams::default();
         for sighting in &sightings.list {
             let rule = sightings.rules.rule(sighting.rule);
+            if self.told_again(sighting, rule, now) {
+                continue;
+            }
             let verdict = self.count(sighting, rule, sightings.rule_name(sighting.rule), current);
             let full_since = verdict.and_then(|verdict| verdict.full_since);
             let folded;
@@ -166,6 +174,7 @@ impl Grouper {
             let sighted = Sighted {
                 sighting,
                 rule,
+                priority: sightings.priority(sighting),
                 verdict,
                 // A rule without a threshold fires at once, also for a hit that is too late for its window.
                 fires: rule.count <= 1 || full_since.is_some(),
@@ -180,6 +189,9 @@ impl Grouper {
             if let Some(since) = full_since {
                 self.fire_waiting(&sighted, since, now);
             }
+        }
+        for ending in &sightings.endings {
+            self.end(ending, now);
         }
     }
 
@@ -230,7 +242,7 @@ impl Grouper {
     }
 
     fn open(&mut self, sightings: &Sightings, sighted: &Sighted<'_>, shown: &Shown, now: Moment) {
-        let Sighted { sighting, rule, verdict, fires, rollout, .. } = *sighted;
+        let Sighted { sighting, rule, priority, verdict, fires, rollout, .. } = *sighted;
         let row = self.next_row;
         self.next_row = EventRow(row.0 + 1);
         let head = EventHead {
@@ -238,7 +250,7 @@ impl Grouper {
             fingerprint: sighting.fingerprint,
             state: EventState::Pending,
             reason: TransitionReason::FirstHit,
-            priority: rule.priority,
+            priority,
             count: sighting.count,
             first_seen: sighting.first,
             last_seen: sighting.last,
@@ -246,7 +258,7 @@ impl Grouper {
             sampled: sighting.sampled,
             published_count: 0,
             published_at: now.clock,
-            life: Life { due_at: self.lifecycle.due(born(fires).0, rule.window, now.healthy), ..Life::default() },
+            life: Life { due_at: self.lifecycle.due(born(fires).0, self.held_for(sighting, rule), now.healthy), ..Life::default() },
         };
         let event = birth::event(sightings, sighting, shown, head.clone(), now.clock);
         self.counts.cut += shown.cut;
@@ -261,8 +273,9 @@ impl Grouper {
     }
 
     fn again(&mut self, sighted: &Sighted<'_>, now: Moment) {
-        let Sighted { sighting, rule, verdict, fires, current, rollout } = *sighted;
+        let Sighted { sighting, rule, priority, verdict, fires, current, rollout } = *sighted;
         let (fingerprint, interval) = (sighting.fingerprint, self.count_interval());
+        let held_for = self.held_for(sighting, rule);
         let Some(head) = self.heads.get_mut(&fingerprint) else { return };
         head.count = head.count.saturating_add(sighting.count);
         head.first_seen = head.first_seen.min(sighting.first);
@@ -270,13 +283,13 @@ impl Grouper {
         head.window_count = verdict.map_or(head.window_count, |verdict| verdict.count);
         if current {
             // A batch that was scanned with older rules must not bring an older priority back.
-            head.priority = rule.priority;
+            head.priority = priority;
         }
         head.sampled |= sighting.sampled;
         let (row, tell) = (head.row, head.published_at.plus(interval) <= now.clock);
         let next = next((head.state, head.reason), head.life.outbreaks > 0, Input::Hit { fires });
         let waits = head.state != EventState::Firing && !fires && verdict.is_some();
-        head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), rule.window, now.healthy);
+        head.life.due_at = self.lifecycle.due(next.map_or(head.state, |(state, _)| state), held_for, now.healthy);
         self.touched.event(fingerprint).hit = true;
         self.captured.capture(row, sighting.evidence.as_ref(), now.clock);
         match next {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Evidence, Fingerprint, Line, RuleName, Timestamp};
+use crate::model::{Evidence, Fingerprint, Line, RuleName, TemplateGroup, Timestamp};
 
 use super::Batch;
 use crate::group::absence::Beat;
@@ -22,6 +22,9 @@ impl Batch<'_> {
         let text = self.block.text(line);
         if self.scratch.slots[slot as usize].waits {
             return self.beat(slot, line);
+        }
+        if let Some(alert) = self.block.stream_of(line).alert() {
+            return self.alert(slot, place, alert);
         }
         let storm = &mut self.scratch.slots[slot as usize].storm;
         let (sighting, sampled) = match self.context.storm.choose(storm, text) {
@@ -41,7 +44,7 @@ impl Batch<'_> {
 
     /// A line that its rule waits for.
     fn beat(&mut self, slot: u32, line: &Line) {
-        let source = self.source(slot, self.block.text(line));
+        let source = self.source(slot, line);
         let scratch = &mut *self.scratch;
         let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
         let key = source.counting.whole();
@@ -67,8 +70,9 @@ impl Batch<'_> {
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
     fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
-        let text = self.block.text(&self.block.lines()[place]);
-        let source = self.source(slot, text);
+        let line = &self.block.lines()[place];
+        let text = self.block.text(line);
+        let source = self.source(slot, line);
         let (config, block) = (self.context.config, self.block);
         if let Some(record) = record {
             let most = config.max_message.bytes();
@@ -87,10 +91,22 @@ impl Batch<'_> {
     }
 
     /// The sighting of the template at hand.
-    fn sighting(&mut self, slot_index: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+    fn sighting(&mut self, slot: u32, source: u32, place: usize, identity: Identity, message: impl FnOnce() -> Arc<str>) -> u32 {
+        let group = identity.group_of(self.scratch.template.as_bytes());
+        self.sighting_of(slot, source, place, (identity, group), message)
+    }
+
+    /// The sighting of a group, shown with the template at hand.
+    pub(in crate::group) fn sighting_of(
+        &mut self,
+        slot_index: u32,
+        source: u32,
+        place: usize,
+        (identity, group): (Identity, TemplateGroup),
+        message: impl FnOnce() -> Arc<str>,
+    ) -> u32 {
         let (slot, source) = (&self.scratch.slots[slot_index as usize], &self.scratch.sources[source as usize]);
         let template = self.scratch.template.as_str();
-        let group = identity.group_of(template.as_bytes());
         let (fingerprint, window_key) = (source.place.fingerprint(group), source.counting.key(group));
         let list = &mut self.out.list;
         let known = list.len();
@@ -144,7 +160,7 @@ impl Batch<'_> {
         Some(evidence)
     }
 
-    fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
+    pub(in crate::group) fn count(&mut self, slot: u32, sighting: u32, at: Timestamp, sampled: bool) {
         let sighting = &mut self.out.list[sighting as usize];
         self.out.hits += 1;
         sighting.count += 1;

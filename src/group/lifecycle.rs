@@ -21,6 +21,9 @@
 //! | firing, quiet | | | resolved, `seen_again` | resolved, `rule_removed` |
 //! | resolved | firing, `absent` | pending, with the source's reason | | |
 //!
+//! An event of an alert is over, `alert_resolved`, when its sender says so: from firing or quiet it is resolved then, from pending as well if it
+//! has fired before. An alert that is told again is no hit, but keeps its event from ending.
+//!
 //! Every hit of an event that is firing or quiet starts its time anew. An event breaks out when it comes to fire from being new, pending or
 //! resolved; from quiet it only goes on.
 
@@ -51,6 +54,8 @@ pub(super) enum Input {
     SeenAgain,
     /// Its rule does not wait for it any more.
     Retired,
+    /// The sender of its alert says that it is over.
+    Over,
 }
 
 /// Deadlines and noise rules, as the settings have them.
@@ -68,7 +73,9 @@ pub(super) fn born(fires: bool) -> Step {
 /// The next state of an event that has or has not been firing before; `None` to stay in this one.
 pub(super) fn next((state, reason): Step, has_fired: bool, input: Input) -> Option<Step> {
     use EventState::{Firing, Pending, Quiet, Resolved};
-    use TransitionReason::{Absent, FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, SeenAgain, StayedQuiet, ThresholdReached};
+    use TransitionReason::{
+        Absent, AlertResolved, FirstHit, Quieted, Reappeared, Resumed, RuleRemoved, SeenAgain, StayedQuiet, ThresholdReached,
+    };
     match (state, input) {
         (Firing, Input::Hit { .. }) => None,
         // Its rule was gone in between.
@@ -92,7 +99,9 @@ pub(super) fn next((state, reason): Step, has_fired: bool, input: Input) -> Opti
         (Pending, Input::SeenAgain) => Some((Pending, SeenAgain)).filter(|step| *step != (state, reason)),
         (Firing | Quiet, Input::Retired) => Some((Resolved, RuleRemoved)),
         (Pending, Input::Retired) => Some((Pending, RuleRemoved)).filter(|step| *step != (state, reason)),
-        (Resolved, Input::SeenAgain | Input::Retired) => None,
+        (Firing | Quiet, Input::Over) => Some((Resolved, AlertResolved)),
+        (Pending, Input::Over) => has_fired.then_some((Resolved, AlertResolved)),
+        (Resolved, Input::SeenAgain | Input::Retired | Input::Over) => None,
     }
 }
 

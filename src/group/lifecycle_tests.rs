@@ -60,6 +60,12 @@ fn every_state_and_every_input_lead_where_the_table_says() {
             }
         }
     }
+    let over = Some((Resolved, TransitionReason::AlertResolved));
+    for (state, has_fired, expected) in
+        [(Pending, false, None), (Pending, true, over), (Firing, true, over), (Quiet, true, over), (Resolved, true, None)]
+    {
+        assert_eq!(next((state, Reappeared), has_fired, Input::Over), expected, "{state:?} {has_fired}");
+    }
     assert_eq!(next(down, false, Input::Held(SourceLagging)), Some((Pending, lagging)), "another reason is told");
     assert_eq!([true, false].map(born), [(Firing, ThresholdReached), (Pending, FirstHit)]);
     for from in EventState::ALL {

@@ -30,6 +30,7 @@ impl Grouper {
                 Some(window) => missing.rows.extend(window.pending.iter().filter(|row| !self.waiting.contains_key(row))),
             }
         }
+        missing.fingerprints.extend(sightings.endings.iter().map(|ending| ending.fingerprint).filter(|event| !self.heads.contains(event)));
         missing
     }
 

@@ -348,9 +348,9 @@ pub(super) fn chosen(met: impl Iterator<Item = RuleId>, rules: &RuleSet) -> Vec<
         }
     }
     known.sort_unstable();
-    // The default rule takes only what no other has.
+    // These take only what no other has.
     if known.len() > 1 {
-        known.retain(|rule| rules.default_rule() != Some(*rule));
+        known.retain(|rule| !rules.is_fallback(*rule));
     }
     let last = known.iter().position(|rule| !rules.rule(*rule).continues).map_or(known.len(), |last| last + 1);
     known.truncate(last);

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{Evidence, Fingerprint, RuleId, RuleName, SourceName, Stream, TemplateGroup, TenantId, Timestamp, WindowKey};
+use crate::model::{Evidence, Fingerprint, Priority, RuleId, RuleName, SourceName, Stream, TemplateGroup, TenantId, Timestamp, WindowKey};
 use crate::rules::RuleSet;
 
 use super::absence::Beat;
+use super::alert::Ending;
 use super::fingerprint::{Identity, Place, regrouped};
 use super::open_traces::Piece;
 
@@ -60,6 +61,8 @@ pub struct Sightings {
     pub list: Vec<Sighting>,
     /// Lines that rules wait for: one entry for each key, in the order of their first lines. They are no hits.
     pub beats: Vec<Beat>,
+    /// Alerts that are over, in the order of their lines. They are no hits.
+    pub endings: Vec<Ending>,
     /// Clock time of receipt.
     pub received: Timestamp,
     /// Which door. Filled in by who knows of it.
@@ -103,6 +106,7 @@ impl Sightings {
             cluster: Arc::from(cluster),
             list: Vec::new(),
             beats: Vec::new(),
+            endings: Vec::new(),
             received: Timestamp::default(),
             door: SourceName::LokiPush,
             hits: 0,
@@ -111,6 +115,12 @@ impl Sightings {
             late: 0,
             unsampled: 0,
         }
+    }
+
+    /// How urgent the hits are: as urgent as their rule, or as their alert where that is all that the rule goes by.
+    pub(super) fn priority(&self, sighting: &Sighting) -> Priority {
+        let alert = sighting.stream.alert().filter(|_| self.rules.is_for_alerts(sighting.rule));
+        alert.map_or(self.rules.rule(sighting.rule).priority, |alert| alert.priority)
     }
 
     /// The name that a rule has now.

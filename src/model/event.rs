@@ -61,6 +61,8 @@ pub enum TransitionReason {
     StoreFull,
     /// It is no longer stored, because it was not hit for as long as events are kept.
     Expired,
+    /// The sender of the alert says that it is over.
+    AlertResolved,
 }
 
 /// One fault of one workload, however often it was logged.
@@ -174,7 +176,7 @@ impl EventState {
 
 impl TransitionReason {
     /// All reasons.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::FirstHit,
         Self::ThresholdReached,
         Self::Reappeared,
@@ -190,6 +192,7 @@ impl TransitionReason {
         Self::SourceDropping,
         Self::StoreFull,
         Self::Expired,
+        Self::AlertResolved,
     ];
 
     /// The name in the API.
@@ -211,6 +214,7 @@ impl TransitionReason {
             Self::SourceDropping => "source_dropping",
             Self::StoreFull => "store_full",
             Self::Expired => "expired",
+            Self::AlertResolved => "alert_resolved",
         }
     }
 

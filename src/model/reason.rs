@@ -50,11 +50,13 @@ pub enum DropReason {
     Repeated,
     /// A Loki made the line of those of others.
     Derived,
+    /// This program wrote the line itself.
+    OwnLogs,
 }
 
 impl DropReason {
     /// All reasons, for metrics that create every label value at zero.
-    pub const ALL: [Self; 4] = [Self::BadLabels, Self::BadEntry, Self::Repeated, Self::Derived];
+    pub const ALL: [Self; 5] = [Self::BadLabels, Self::BadEntry, Self::Repeated, Self::Derived, Self::OwnLogs];
 
     /// The value of the metric label `reason`.
     #[must_use]
@@ -64,6 +66,7 @@ impl DropReason {
             Self::BadEntry => "bad_entry",
             Self::Repeated => "repeated",
             Self::Derived => "derived",
+            Self::OwnLogs => "own_logs",
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Kubernetes, Labels, Provenance, Workload};
+use super::workload::names_a_process;
+use super::{Alert, KnownPod, Kubernetes, Labels, Provenance, Workload};
 
 /// Hash of a stream's labels, equal for equal label sets in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,20 +15,20 @@ pub struct Stream {
     id: StreamId,
     labels: Labels,
     workload: Workload,
+    alert: Option<Box<Alert>>,
 }
 
 impl Stream {
     /// A stream whose identity is what its sender claims in labels.
     #[must_use]
     pub fn claimed(labels: Labels) -> Self {
-        let mut hash = Xxh3::new();
-        for (name, value) in labels.iter() {
-            for part in [name, value] {
-                hash.update(&(part.len() as u64).to_le_bytes());
-                hash.update(part.as_bytes());
-            }
-        }
-        Self { id: StreamId(hash.digest()), workload: Workload::claimed(&labels), labels }
+        Self { id: id(&labels, ""), workload: Workload::claimed(&labels), labels, alert: None }
+    }
+
+    /// The stream of one alert, whose identity is what its sender claims in labels.
+    #[must_use]
+    pub fn of_alert(labels: Labels, alert: Alert) -> Self {
+        Self { id: id(&labels, &alert.key), workload: Workload::claimed(&labels), labels, alert: Some(Box::new(alert)) }
     }
 
     /// A stream of a file that the kubelet wrote: the labels are what its path says.
@@ -54,6 +55,45 @@ impl Stream {
         Self::claimed(Labels::try_new(pairs).expect("a workload takes each part from the label of this name, if there is one"))
     }
 
+    /// The stream with the identity that the cluster knows: that of its pod, under this name of the workload. Labels stay as sent.
+    #[must_use]
+    pub fn confirmed(&self, pod: &KnownPod, workload: &str) -> Self {
+        // A pod that has no node yet says nothing of it.
+        let node = if pod.node.is_empty() { &self.workload.node } else { &pod.node };
+        let workload = Workload {
+            namespace: pod.namespace.clone(),
+            name: workload.into(),
+            pod: pod.pod.clone(),
+            container: self.workload.container.clone(),
+            node: node.clone(),
+            // Of a path that the kubelet wrote more is known than that there is such a pod.
+            provenance: match self.workload.provenance {
+                Provenance::Claim => Provenance::ApiServer,
+                known => known,
+            },
+        };
+        self.of_workload(workload)
+    }
+
+    /// The stream as one of this workload. Labels stay as sent.
+    #[must_use]
+    pub fn of_workload(&self, workload: Workload) -> Self {
+        Self { id: self.id, labels: self.labels.clone(), workload, alert: self.alert.clone() }
+    }
+
+    /// The stream of a node that the cluster has.
+    #[must_use]
+    pub fn of_known_node(&self) -> Self {
+        self.of_workload(Workload { provenance: Provenance::ApiServer, ..self.workload.clone() })
+    }
+
+    /// True when a label says that a process or service of this name logged.
+    #[must_use]
+    pub fn names_process(&self, name: &str) -> bool {
+        let is_name = |value: &str| value == name || value.strip_suffix(".service") == Some(name);
+        self.labels.iter().any(|(label, value)| is_name(value) && names_a_process(label))
+    }
+
     /// The identity of the label set.
     #[must_use]
     pub fn id(&self) -> StreamId {
@@ -66,11 +106,28 @@ impl Stream {
         &self.labels
     }
 
+    /// The alert that its lines tell of; `None` for a stream of log lines.
+    #[must_use]
+    pub fn alert(&self) -> Option<&Alert> {
+        self.alert.as_deref()
+    }
+
     /// Who logged.
     #[must_use]
     pub fn workload(&self) -> &Workload {
         &self.workload
     }
+}
+
+/// The id of a label set and, where it is that of an alert, of the alert's key.
+fn id(labels: &Labels, key: &str) -> StreamId {
+    let mut hash = Xxh3::new();
+    let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
+    for part in pairs.chain(Some(key).filter(|key| !key.is_empty())) {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    StreamId(hash.digest())
 }
 
 #[cfg(test)]

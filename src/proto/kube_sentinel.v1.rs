@@ -200,6 +200,18 @@ pub struct Evidence {
     /// Lines after it, oldest first, as far as they had come.
     #[prost(message, repeated, tag = "4")]
     pub after: ::prost::alloc::vec::Vec<EvidenceLine>,
+    /// Severity of the hit by OpenTelemetry's numbers, 1 to 24; 0 where its record told none beside the line.
+    #[prost(uint32, tag = "5")]
+    pub severity_number: u32,
+    /// The sender's own word for it.
+    #[prost(string, tag = "6")]
+    pub severity_text: ::prost::alloc::string::String,
+    /// Identity of the trace that the hit belongs to, 32 hex digits; empty where its record told none.
+    #[prost(string, tag = "7")]
+    pub trace_id: ::prost::alloc::string::String,
+    /// Identity of the span, 16 hex digits.
+    #[prost(string, tag = "8")]
+    pub span_id: ::prost::alloc::string::String,
 }
 /// One line.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -402,6 +414,8 @@ pub enum Reason {
     StoreFull = 14,
     /// The server removed it, because it was not hit for as long as events are kept. Told in the same way.
     Expired = 15,
+    /// The sender of the alert says that it is over: STATE_RESOLVED.
+    AlertResolved = 16,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -426,6 +440,7 @@ impl Reason {
             Self::SourceDropping => "REASON_SOURCE_DROPPING",
             Self::StoreFull => "REASON_STORE_FULL",
             Self::Expired => "REASON_EXPIRED",
+            Self::AlertResolved => "REASON_ALERT_RESOLVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -447,6 +462,7 @@ impl Reason {
             "REASON_SOURCE_DROPPING" => Some(Self::SourceDropping),
             "REASON_STORE_FULL" => Some(Self::StoreFull),
             "REASON_EXPIRED" => Some(Self::Expired),
+            "REASON_ALERT_RESOLVED" => Some(Self::AlertResolved),
             _ => None,
         }
     }
@@ -611,6 +627,8 @@ pub enum Provenance {
     Claim = 1,
     /// The kubelet wrote the lines to a file whose path says so.
     KubeletPath = 2,
+    /// The API server of the cluster has the pod, or the node where no pod is named.
+    ApiServer = 3,
 }
 impl Provenance {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -622,6 +640,7 @@ impl Provenance {
             Self::Unspecified => "PROVENANCE_UNSPECIFIED",
             Self::Claim => "PROVENANCE_CLAIM",
             Self::KubeletPath => "PROVENANCE_KUBELET_PATH",
+            Self::ApiServer => "PROVENANCE_API_SERVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -630,6 +649,7 @@ impl Provenance {
             "PROVENANCE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROVENANCE_CLAIM" => Some(Self::Claim),
             "PROVENANCE_KUBELET_PATH" => Some(Self::KubeletPath),
+            "PROVENANCE_API_SERVER" => Some(Self::ApiServer),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{Generation, Priority, RuleId, RuleName};
+use crate::model::{AlertKind, Generation, Priority, RuleId, RuleName, Stream};
 
 use super::{Pattern, Selector};
 
@@ -129,6 +129,8 @@ pub struct RuleSet {
     /// Each with the number of enabled rules that stand before it, ascending.
     disabled: Vec<(usize, Rule)>,
     default_rule: Option<RuleId>,
+    /// By the number of the family; `None` where no alerts come in.
+    alert_rules: [Option<RuleId>; AlertKind::ALL.len()],
 }
 
 impl CountBy {
@@ -232,7 +234,7 @@ impl RuleSet {
             rule.id = RuleId(at as u32);
         }
         let default_rule = rules.last().filter(|rule| store_unmatched && rule.name.as_str() == DEFAULT_RULE).map(|rule| rule.id);
-        Self { generation, rules, disabled: Vec::new(), default_rule }
+        Self { generation, rules, disabled: Vec::new(), default_rule, alert_rules: Default::default() }
     }
 
     /// The same set with rules that are switched off, each with the number of enabled rules that stand before it, ascending. Only
@@ -240,6 +242,14 @@ impl RuleSet {
     #[must_use]
     pub fn with_disabled(self, disabled: Vec<(usize, Rule)>) -> Self {
         Self { disabled, ..self }
+    }
+
+    /// The same set, in which the rules that are called as the built-in ones for alerts take the alerts that meet no other rule. They match
+    /// by absence, and nothing else.
+    #[must_use]
+    pub fn with_alert_rules(self) -> Self {
+        let of = |kind: AlertKind| self.rules.iter().find(|rule| rule.name.as_str() == kind.rule()).map(|rule| rule.id);
+        Self { alert_rules: AlertKind::ALL.map(of), ..self }
     }
 
     /// Which set this is.
@@ -277,5 +287,23 @@ impl RuleSet {
     #[must_use]
     pub fn default_rule(&self) -> Option<RuleId> {
         self.default_rule
+    }
+
+    /// The rule that a line of this stream meets when it meets no other.
+    #[must_use]
+    pub fn fallback(&self, stream: &Stream) -> Option<RuleId> {
+        stream.alert().and_then(|alert| self.alert_rules[alert.kind as usize]).or(self.default_rule)
+    }
+
+    /// True for rules that take what no other has. Engines leave them out.
+    #[must_use]
+    pub fn is_fallback(&self, rule: RuleId) -> bool {
+        self.default_rule == Some(rule) || self.alert_rules.contains(&Some(rule))
+    }
+
+    /// True for the built-in rules for alerts: how urgent their events are is what the alert says.
+    #[must_use]
+    pub fn is_for_alerts(&self, rule: RuleId) -> bool {
+        self.alert_rules.contains(&Some(rule))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Generation, Priority, RuleId, RuleName, Span};
+use crate::model::{AlertKind, Generation, Priority, RuleId, RuleName, Span};
 
 use super::file::{self, MatchEntry, RemediationEntry, RuleEntry};
 use super::named::{Named, check_names};
@@ -36,6 +36,8 @@ pub struct LoadOptions {
     /// Lines that meet no rule are stored as events of the built-in rule [`DEFAULT_RULE`], P4, instead of being counted and forgotten: for
     /// sources that are filtered already. Files that end with a rule of that name keep theirs.
     pub store_unmatched: bool,
+    /// Alerts come in: those that meet no rule are events of the built-in rule of their family, as urgent as they say.
+    pub alert_rules: bool,
 }
 
 /// Rules that may come into force.
@@ -78,6 +80,19 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     }
     check_names(&named, sources, &mut reports);
     let own_default = rules.last().is_some_and(|rule| rule.name.as_str() == DEFAULT_RULE);
+    let mut unmatched = Vec::new();
+    if options.alert_rules {
+        // How urgent their events are is what the alerts say.
+        unmatched.extend(AlertKind::ALL.map(|kind| built_in(kind.rule(), kind.description())));
+        for kind in AlertKind::ALL {
+            if let Some(taken) = rules.iter().find(|rule| rule.name.as_str() == kind.rule()) {
+                let index = sources.iter().position(|source| source.name == taken.file).unwrap_or_default();
+                reports[index].set_rule(Some(kind.rule()));
+                let at = Place { line: taken.line, column: 0 };
+                reports[index].problem(at, "alerts that meet no rule are stored under this name", "give it another name");
+            }
+        }
+    }
     if options.store_unmatched && !own_default {
         if let Some(taken) = rules.iter().find(|rule| rule.name.as_str() == DEFAULT_RULE) {
             let index = sources.iter().position(|source| source.name == taken.file).unwrap_or_default();
@@ -85,12 +100,7 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
             let at = Place { line: taken.line, column: 0 };
             reports[index].problem(at, "unmatched lines are stored under this name", "make it the last rule, or give it another name");
         }
-        rules.push(Rule {
-            description: Some("A line that met no rule.".to_owned()),
-            priority: Priority::P4,
-            window: DEFAULT_WINDOW,
-            ..Rule::bare(DEFAULT_RULE, BUILT_IN)
-        });
+        unmatched.push(Rule { priority: Priority::P4, ..built_in(DEFAULT_RULE, "A line that met no rule.") });
     }
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for mut report in reports {
@@ -102,7 +112,9 @@ pub fn load(sources: &[RuleSource], generation: Generation, options: LoadOptions
     if !problems.is_empty() {
         return Err(problems);
     }
+    rules.extend(unmatched);
     let set = RuleSet::new(generation, rules, options.store_unmatched && !own_default).with_disabled(disabled);
+    let set = if options.alert_rules { set.with_alert_rules() } else { set };
     Ok(Loaded { set, warnings, digest: content_digest(sources) })
 }
 
@@ -399,4 +411,9 @@ fn span(text: &Located<String>, key: &str, least: Duration, most: Duration, repo
     };
     report.problem(text.at, what, "write a number with a unit, such as 30s, 5m or 1h30m");
     None
+}
+
+/// A rule that takes what no other has.
+fn built_in(name: &str, description: &str) -> Rule {
+    Rule { description: Some(description.to_owned()), window: DEFAULT_WINDOW, ..Rule::bare(name, BUILT_IN) }
 }

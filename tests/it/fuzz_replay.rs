@@ -12,8 +12,12 @@ const TARGETS: &[(&str, Target)] = &[
     ("loki_json", fuzzing::loki_json),
     ("loki_answer", fuzzing::loki_answer),
     ("loki_tail", fuzzing::loki_tail),
+    ("otlp_protobuf", fuzzing::otlp_protobuf),
+    ("otlp_json", fuzzing::otlp_json),
     ("forward_messages", fuzzing::forward_messages),
+    ("http_lines", fuzzing::http_lines),
     ("syslog_messages", fuzzing::syslog_messages),
+    ("journal_export", fuzzing::journal_export),
     ("label_text", fuzzing::label_text),
     ("inflate", fuzzing::inflate),
     ("rule_file", fuzzing::rule_file),
@@ -23,7 +27,12 @@ const TARGETS: &[(&str, Target)] = &[
     ("template", fuzzing::template),
     ("message", fuzzing::message),
     ("trace", fuzzing::trace),
+    ("file_lines", fuzzing::file_lines),
+    ("kubernetes", fuzzing::kubernetes),
     ("detect_differential", fuzzing::detect_differential),
+    ("alertmanager", fuzzing::alertmanager),
+    ("falco", fuzzing::falco),
+    ("pagerduty", fuzzing::pagerduty),
 ];
 
 #[test]

@@ -297,7 +297,7 @@ fn what_is_odd_but_loads_is_a_warning() {
 /// F16.
 #[test]
 fn unmatched_lines_are_stored_under_the_built_in_rule() {
-    let options = LoadOptions { store_unmatched: true };
+    let options = LoadOptions { store_unmatched: true, ..LoadOptions::default() };
     let load = |text: &str| rules::load(&[source("t.yaml", text)], Generation(1), options);
     let set = load(&rule("")).expect("no problems").set;
     let default = set.rule(set.default_rule().expect("the built-in rule"));

@@ -1,6 +1,6 @@
 //! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
 //!
-//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`raw`] and [`forward`] read one form each and put what they
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`otlp`], [`lines`], [`raw`] and [`forward`] read one form each and put what they
 //! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
 //!
 //! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
@@ -8,12 +8,18 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod alerts;
 pub mod forward;
 pub mod inflate;
+pub mod journal;
 pub mod json;
+pub mod jsontext;
 pub mod labels;
+pub mod lines;
 pub mod loki;
 pub mod media;
+pub mod otlp;
+mod protobuf;
 pub mod raw;
 mod records;
 mod room;
@@ -67,6 +73,9 @@ pub enum DecodeError {
     /// The JSON text is broken or has another shape.
     #[error("broken JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The message has another shape than it must have.
+    #[error("{0}")]
+    Shape(&'static str),
     /// A message of the Forward protocol is broken, or of a form that it does not have.
     #[error("broken message at byte {at}: {what}")]
     Forward {
@@ -81,6 +90,9 @@ pub enum DecodeError {
     /// A label that Loki keeps for itself.
     #[error("label {0:?} is reserved")]
     Reserved(&'static str),
+    /// No signature that is ours, or none at all.
+    #[error("{0}")]
+    Unsigned(&'static str),
     /// The tenant header is no tenant.
     #[error("X-Scope-OrgID: {0}")]
     Tenant(#[from] TenantIdError),
@@ -93,11 +105,13 @@ impl DecodeError {
         match self {
             Self::TooLarge { .. } => Refusal::TooLarge,
             Self::Busy(_) => Refusal::Busy,
+            Self::Unsigned(_) => Refusal::Unauthorized,
             Self::ContentType(_)
             | Self::Encoding(_)
             | Self::Compressed { .. }
             | Self::Protobuf { .. }
             | Self::Json(_)
+            | Self::Shape(_)
             | Self::Forward { .. }
             | Self::Syslog(_)
             | Self::Reserved(_)

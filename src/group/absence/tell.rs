@@ -51,7 +51,7 @@ impl Grouper {
     /// them is not behind.
     #[must_use]
     pub fn leaves_nothing(&self, sightings: &Sightings) -> bool {
-        sightings.list.is_empty() && sightings.pieces.is_empty() && !self.absences.is_touched(sightings)
+        sightings.list.is_empty() && sightings.endings.is_empty() && sightings.pieces.is_empty() && !self.absences.is_touched(sightings)
     }
 
     /// When something that is waited for is to be looked at next.

@@ -148,7 +148,7 @@ impl HitTemplates {
         found.clear();
         found.extend(sightings.list.iter().map(|sighting| match sighting.identity {
             Identity::Line => Some(self.find(&sighting.template, sighting.place)),
-            Identity::Trace | Identity::Rest => None,
+            Identity::Trace | Identity::Rest | Identity::Alert => None,
         }));
         let mut merging = Merging::default();
         if self.groups.len() > before {

@@ -2,6 +2,7 @@
 
 mod client;
 mod fake_loki;
+pub(crate) mod kube;
 mod loki;
 mod program;
 mod server;
