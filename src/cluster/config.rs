@@ -97,7 +97,7 @@ impl Default for EventsConfig {
             tenant: TenantId::parse("fake").expect("letters only"),
             // What is older was seen by whoever looked before, and has most often mended itself.
             max_age: Span::secs(300),
-            // The API server keeps events for an hour; a large cluster in trouble has some ten thousand then. About 200 bytes each.
+            // The API server keeps events for an hour; a large cluster in trouble has some ten thousand then.
             max_known: 50_000,
         }
     }
@@ -107,7 +107,7 @@ impl Default for DirectoryConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            // As many pods as Kubernetes allows in one cluster, at about 500 bytes each.
+            // As many pods as Kubernetes allows in one cluster.
             max_objects: 150_000,
             // Lines that are late by more are of an hour's outage of the sender, and claims serve them.
             remember: Span::secs(3600),
