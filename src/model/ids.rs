@@ -44,14 +44,14 @@ pub enum SourceName {
     Forward,
     /// Syslog over TCP, TLS and UDP.
     Syslog,
+    /// The systemd journal in its export format.
+    Journald,
     /// Alerts of Alertmanager's webhook.
     Alertmanager,
     /// Events of Falco and falcosidekick.
     Falco,
     /// Incidents of PagerDuty's webhook.
     PagerDuty,
-    /// The systemd journal in its export format.
-    Journald,
 }
 
 impl SourceName {
@@ -208,6 +208,13 @@ impl fmt::Display for Seq {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_stand_in_the_list_where_tables_look_for_them() {
+        for (at, source) in SourceName::ALL.into_iter().enumerate() {
+            assert_eq!(source as usize, at, "{source:?}");
+        }
+    }
 
     #[test]
     fn a_tenant_follows_lokis_rules() {
