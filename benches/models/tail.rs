@@ -13,7 +13,8 @@ use super::{Done, config};
 use crate::{Case, measure};
 
 pub struct Tail {
-    app: App,
+    /// Stopped in order at the end: its thread that reads must not outlive the runtime.
+    app: Option<App>,
     lines: Vec<String>,
     hits: u64,
     scanned: u64,
@@ -32,7 +33,11 @@ impl Tail {
         config.collect.files.start = StartAt::Beginning;
         config.collect.files.scan_interval = Span(Duration::from_millis(200));
         let app = App::start(config).unwrap_or_else(|error| panic!("{error}"));
-        Self { app, lines: super::lines(case, megabytes), hits: 0, scanned: 0, folder }
+        Self { app: Some(app), lines: super::lines(case, megabytes), hits: 0, scanned: 0, folder }
+    }
+
+    fn metrics(&self) -> String {
+        self.app.as_ref().expect("it runs until it is dropped").metrics()
     }
 
     pub fn turn(&mut self, round: usize) -> Done {
@@ -60,18 +65,25 @@ impl Tail {
         }
         let target = self.scanned + self.lines.len() as u64;
         let deadline = Instant::now() + Duration::from_secs(120);
-        while measure::counter(&self.app.metrics(), "kube_sentinel_detect_lines_total") < target {
+        while measure::counter(&self.metrics(), "kube_sentinel_detect_lines_total") < target {
             assert!(Instant::now() < deadline, "not all lines are read");
             std::thread::sleep(Duration::from_millis(50));
         }
         let cpu = measure::process_cpu() - before;
-        self.scanned = measure::counter(&self.app.metrics(), "kube_sentinel_detect_lines_total");
+        self.scanned = measure::counter(&self.metrics(), "kube_sentinel_detect_lines_total");
         assert_eq!(self.scanned, target, "each line once");
-        let hits = measure::hits(|| self.app.metrics()) - self.hits;
+        let hits = measure::hits(|| self.metrics()) - self.hits;
         self.hits += hits;
         for pod in &names {
             fs::remove_dir_all(pods.join(pod)).expect("it is there");
         }
         Done::new(self.lines.len() as u64, bytes, hits, cpu)
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let code = self.app.take().map(App::stop);
+        assert_eq!(code, Some(0), "it stops in order");
     }
 }
