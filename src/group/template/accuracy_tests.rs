@@ -141,7 +141,7 @@ fn the_accuracy_of_systems_that_no_rule_was_made_for_is_no_worse_than_it_was_and
     let sets = made();
     assert_eq!(sets.len(), 22);
     let [alone, hits, mined_average] = measured(&sets);
-    assert!(hits >= 0.32 && hits > alone + 0.15 && mined_average >= 0.80, "{alone} {hits} {mined_average}");
+    assert!(hits >= 0.32 && hits > alone + 0.15 && mined_average >= 0.81, "{alone} {hits} {mined_average}");
     for Set { name, lines, labels } in &sets {
         assert_eq!(mixed(&Run::new(100_000).groups(lines), labels, lines), Vec::<&str>::new(), "{name}");
         assert_eq!(mixed(&mined(lines), labels, lines), Vec::<&str>::new(), "{name}");

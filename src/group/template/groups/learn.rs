@@ -84,7 +84,9 @@ impl Groups {
             }
             if let Some((reason, enough)) = self.reason_of(&key) {
                 let general = with_hole(&key, reason);
-                seen.push(Seen { general, enough, value: value(&key, reason), place: None, is_known: false, may_meet: true });
+                // With a value inside, it may as well be a value and a word that tells what it is.
+                let may_meet = !key[reason.0..reason.1].contains(&HOLE);
+                seen.push(Seen { general, enough, value: value(&key, reason), place: None, is_known: false, may_meet });
             }
             for Seen { general, enough, value, place, is_known, may_meet } in seen {
                 let hash = xxh3_128(&general);

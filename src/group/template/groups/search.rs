@@ -15,6 +15,10 @@ impl Groups {
         let mut found = found.or_else(|| {
             let (reason, _) = self.reason_of(key)?;
             let mut general = with_hole(key, reason);
+            let is_hole = matches!(self.gaps.get(&xxh3_128(&general)), Some(Gap::Hole));
+            if !is_hole && key[reason.0..reason.1].contains(&HOLE) {
+                return None;
+            }
             self.known_as(&mut general).or_else(|| self.search(&general, &mut buffer))
         });
         if found.is_none() {
