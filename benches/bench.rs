@@ -94,8 +94,16 @@ enum Model {
     Storm,
     /// The same as `push` over HTTP from another process.
     Http,
+    /// The same lines by OTLP over HTTP, protobuf as it is.
+    OtlpHttp,
+    /// The same in gzip.
+    OtlpHttpGzip,
+    /// The same over gRPC, as it is.
+    OtlpGrpc,
     /// `scan` of a CRI file, up to the list of events.
     ScanFile,
+    /// Files that the running program follows, up to committed events and cursors.
+    Tail,
     /// A rule file becomes a searchable set: what a reload does before it swaps.
     Compile,
 }

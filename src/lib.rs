@@ -1,11 +1,12 @@
 //! kube-sentinel: log streams in, typed error events out.
 //!
 //! In reading order: `model` is what flows, `flow` is how it flows; then the stages in the order of the data: `collect`, `detect`, `group`,
-//! `serve` and `store`; `rules` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
+//! `serve` and `store`; `rules`, `cluster` and `telemetry` are shared; `app` assembles; `cli` speaks to the shell. `ARCHITECTURE.md` has the table of
 //! who may import whom, and `tests/it/tidy.rs` holds it.
 
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod collect;
 pub mod detect;
 pub mod flow;

@@ -8,7 +8,7 @@ use kube_sentinel::rules::{LoadOptions, RuleSource, load};
 use regex::{RegexSet, RegexSetBuilder};
 
 use super::{Done, rule_text, totals};
-use crate::requests::{Request, pack, take_naively};
+use crate::requests::{Request, pack, pack_one, take_naively};
 use crate::{Case, Model, measure};
 
 pub struct Engine {
@@ -34,7 +34,7 @@ const NAIVE_REQUESTS: usize = 16;
 
 impl Engine {
     pub fn new(case: &Case, megabytes: usize) -> Self {
-        let mut requests = pack(&super::lines(case, megabytes), super::REQUEST, 1_700_000_000);
+        let mut requests = pack(&super::lines(case, megabytes), super::REQUEST, 1_700_000_000, pack_one);
         let plain = requests.iter().map(|request| snap::raw::Decoder::new().decompress_vec(&request.body).expect("our own body")).collect();
         let work = match case.model {
             Model::Prefilter => {

@@ -4,6 +4,7 @@ mod engine;
 mod files;
 mod http;
 mod push;
+mod tail;
 
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub enum Prepared {
     Push(push::Push),
     Http(http::Http),
     Files(files::Files),
+    Tail(tail::Tail),
 }
 
 /// Bytes of protobuf in one request.
@@ -61,8 +63,12 @@ impl Prepared {
         match case.model {
             Model::Inflate | Model::Prefilter | Model::Naive | Model::Compile => Self::Engine(engine::Engine::new(case, megabytes)),
             Model::Push | Model::Storm => Self::Push(push::Push::new(case, megabytes, rounds)),
-            Model::Http => Self::Http(http::Http::new(case, megabytes, rounds)),
+            Model::Http => Self::Http(http::Http::new(http::Sender::Loki, case, megabytes, rounds)),
+            Model::OtlpHttp => Self::Http(http::Http::new(http::Sender::OtlpHttp { gzip: false }, case, megabytes, rounds)),
+            Model::OtlpHttpGzip => Self::Http(http::Http::new(http::Sender::OtlpHttp { gzip: true }, case, megabytes, rounds)),
+            Model::OtlpGrpc => Self::Http(http::Http::new(http::Sender::OtlpGrpc, case, megabytes, rounds)),
             Model::ScanFile => Self::Files(files::Files::new(case, megabytes)),
+            Model::Tail => Self::Tail(tail::Tail::new(case, megabytes)),
         }
     }
 
@@ -72,6 +78,7 @@ impl Prepared {
             Self::Push(push) => push.turn(round),
             Self::Http(http) => http.turn(round),
             Self::Files(files) => files.turn(),
+            Self::Tail(tail) => tail.turn(round),
         }
     }
 }
@@ -116,6 +123,8 @@ fn config(case: &Case, folder: &std::path::Path) -> Config {
     let mut config = load_config(&overrides).expect("a good configuration").config;
     config.serve.ingest.address = Some(([127, 0, 0, 1], 0).into());
     config.serve.api.address = Some(([127, 0, 0, 1], 0).into());
+    config.serve.otlp_grpc.address = Some(([127, 0, 0, 1], 0).into());
+    config.serve.otlp_http.address = Some(([127, 0, 0, 1], 0).into());
     if let Some(engine) = case.engine {
         config.detect.engine = engine;
     }
@@ -126,10 +135,10 @@ fn config(case: &Case, folder: &std::path::Path) -> Config {
 }
 
 /// Requests for each round: the same lines with other times, because a repeated request has no effect.
-fn rounds(case: &Case, megabytes: usize, rounds: usize) -> Vec<Vec<Request>> {
+fn rounds(case: &Case, megabytes: usize, rounds: usize, pack: fn(&[String], i64, usize) -> Request) -> Vec<Vec<Request>> {
     let lines = lines(case, megabytes);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() as i64;
-    (0..rounds).map(|round| crate::requests::pack(&lines, REQUEST, now - 10 + round as i64)).collect()
+    (0..rounds).map(|round| crate::requests::pack(&lines, REQUEST, now - 10 + round as i64, pack)).collect()
 }
 
 fn totals(requests: &[Request]) -> (u64, u64) {

@@ -28,7 +28,7 @@ impl Push {
         let folder = tempfile::tempdir().expect("a folder");
         let app = App::start(config(case, folder.path())).unwrap_or_else(|error| panic!("{error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        Self { app, rounds: super::rounds(case, megabytes, rounds), runtime, hits: 0, _folder: folder }
+        Self { app, rounds: super::rounds(case, megabytes, rounds, crate::requests::pack_one), runtime, hits: 0, _folder: folder }
     }
 
     pub fn turn(&mut self, round: usize) -> Done {

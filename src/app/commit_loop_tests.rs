@@ -85,11 +85,12 @@ impl Bench {
             captures: None,
             open: Some(&self.open),
             tails: None,
+            identities: None,
         };
         let tenant = TenantId::parse(self.tenant).expect("a tenant");
         let sightings = sight(&context, detector.rules(), &tenant, &block, &hits, now, &mut SightScratch::default());
         let (ack, receipt) = Ack::pair();
-        let scanned = Scanned { source: SourceName::LokiPush, lines: 1, bytes: line.len() as u64 };
+        let scanned = Scanned { source: SourceName::LokiPush, lines: 1, bytes: line.len() as u64, own: 0 };
         let lease = Budget::new(1).try_admit(1).expect("free");
         self.work.push(Work::Effects(Effects { sightings, scanned, claim: None, ack, lease, cursors: Queued::default() }));
         self.receipts.push(receipt);

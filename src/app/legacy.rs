@@ -11,6 +11,8 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::collect::loki_tail::{BasicAuth, LokiTailConfig};
+use crate::model::{Secret, Span, TenantId};
 use crate::store::StoreConfig;
 
 use super::config::{Config, Fault};
@@ -19,7 +21,6 @@ use super::config::{Config, Fault};
 pub(super) struct Legacy {
     pub(super) rules_file: Option<PathBuf>,
     pub(super) loki: Option<Loki>,
-    pub(super) kubernetes: Option<Kubernetes>,
     pub(super) web: Option<Web>,
     pub(super) remediation: Option<Remediation>,
     pub(super) store_type: Option<StoreType>,
@@ -28,27 +29,49 @@ pub(super) struct Legacy {
     pub(super) tenants: bool,
 }
 
-/// `loki`: where the old program polled. The keys are checked so that a typo is still named.
+/// `loki`: what the old program polled.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(dead_code, reason = "read only to be checked")]
 pub(super) struct Loki {
     url: Option<String>,
     query: Option<String>,
-    poll_interval: Option<String>,
-    lookback: Option<String>,
+    poll_interval: Option<Span>,
+    lookback: Option<Span>,
     tenant_id: Option<String>,
     username: Option<String>,
-    password: Option<String>,
+    password: Option<Secret>,
 }
 
-/// `kubernetes`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(dead_code, reason = "read only to be checked")]
-pub(super) struct Kubernetes {
-    in_cluster: Option<bool>,
-    kubeconfig: Option<String>,
+/// The address that the old program polled where none was given.
+const LOKI_URL: &str = "http://loki.monitoring:3100";
+
+/// What it asked for then.
+const LOKI_QUERY: &str = r#"{namespace=~".+"} |~ "(?i)(error|fatal|panic|exception|fail)""#;
+
+impl Loki {
+    /// The same as one of `collect.loki`.
+    fn translate(self, problems: &mut Vec<Fault>) -> LokiTailConfig {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let url = given(self.url).unwrap_or_else(|| LOKI_URL.to_owned());
+        let query = given(self.query).unwrap_or_else(|| LOKI_QUERY.to_owned());
+        let mut loki = LokiTailConfig::new("loki", &url, &query);
+        loki.poll_interval = self.poll_interval.unwrap_or(Span::secs(30));
+        loki.lookback = self.lookback.unwrap_or(Span::secs(300));
+        if let Some(tenant) = given(self.tenant_id) {
+            match TenantId::parse(&tenant) {
+                Ok(tenant) => loki.tenant = Some(tenant),
+                Err(error) => {
+                    problems.push(Fault { path: "loki.tenant_id".to_owned(), what: format!("loki.tenant_id: {error}") });
+                }
+            }
+        }
+        // Used only when both are set, as in the old program.
+        let password = self.password.filter(|password| !password.expose().is_empty());
+        if let (Some(username), Some(password)) = (given(self.username), password) {
+            loki.basic_auth = Some(BasicAuth { username, password: Some(password), password_file: None });
+        }
+        loki
+    }
 }
 
 /// `web`
@@ -111,15 +134,21 @@ pub(super) fn translate(old: Legacy, config: &mut Config) -> (Vec<String>, Vec<F
             warnings.push(format!("{key} has no meaning in this version and was ignored"));
         }
     }
+    if let Some(loki) = old.loki {
+        warnings.push("the section loki is now one of collect.loki, with name: loki; its lines are also followed by its tail".to_owned());
+        config.collect.loki.push(loki.translate(&mut problems));
+    }
     if let Some(kind) = old.store_type {
         let loss = if kind == StoreType::Memory { ", also over a restart" } else { "" };
         warnings.push(format!("store.type has no meaning in this version: events are always kept in SQLite at store.path{loss}"));
     }
     // An empty path was how the old program spelled "none".
     config.store.path.take_if(|path| path.as_os_str().is_empty());
+    config.kubernetes.kubeconfig.take_if(|path| path.as_os_str().is_empty());
+    if !config.kubernetes.enabled && (!config.kubernetes.in_cluster || config.kubernetes.kubeconfig.is_some()) {
+        warnings.push("the section kubernetes has no effect: the API server is asked only with kubernetes.enabled: true".to_owned());
+    }
     let absent = [
-        ("loki", old.loki.is_some(), "this version does not poll Loki: let the shipper push to /loki/api/v1/push"),
-        ("kubernetes", old.kubernetes.is_some(), "this version does not talk to the API server"),
         ("remediation", old.remediation.is_some(), "this version does not act on the cluster"),
         ("extensions", old.extensions, "this version sends no notifications: follow events over gRPC or poll /api/errors"),
         ("webhooks", old.webhooks, "this version sends no notifications: follow events over gRPC or poll /api/errors"),

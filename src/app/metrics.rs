@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram};
 
+use crate::collect::DROPPED_LINES;
 use crate::detect::Scratch;
 use crate::group::{ClosedBy, GroupCounts, Sightings, shown_name};
-use crate::model::{AbsenceStatus, IncidentReason, IncidentWrite, Priority, SourceName, WatchPhase};
+use crate::model::{AbsenceStatus, DropReason, IncidentReason, IncidentWrite, Priority, SourceName, WatchPhase};
 use crate::rules::RuleSet;
 use crate::serve::Totals;
 use crate::telemetry::{Family, Registry};
@@ -18,6 +19,7 @@ pub(super) struct Metrics {
     registry: Registry,
     lines: [Counter; SourceName::ALL.len()],
     bytes: [Counter; SourceName::ALL.len()],
+    own_lines: [Counter; SourceName::ALL.len()],
     hits: Counter,
     candidates: Counter,
     confirms: Counter,
@@ -60,6 +62,8 @@ pub(super) struct Scanned {
     pub(super) lines: u64,
     /// Of the lines.
     pub(super) bytes: u64,
+    /// Further lines, which were our own.
+    pub(super) own: u64,
 }
 
 impl Metrics {
@@ -71,6 +75,11 @@ impl Metrics {
         Self {
             lines: by_source("kube_sentinel_detect_lines_total", "Lines that met every rule, by source."),
             bytes: by_source("kube_sentinel_detect_bytes_total", "Bytes of the lines that met every rule, by source."),
+            own_lines: SourceName::ALL.map(|source| {
+                // A series of the doors' counter, which is added to here because it is known here only.
+                let labels = [("source", source.as_str()), ("reason", DropReason::OwnLogs.as_str())];
+                registry.counter("kube_sentinel_collect_lines_dropped_total", DROPPED_LINES, &labels)
+            }),
             hits: registry.counter("kube_sentinel_detect_hits_total", "Hits: a rule met a line and its effect is committed.", &[]),
             candidates: registry.counter("kube_sentinel_detect_candidates_total", "Places that the prefilter reported.", &[]),
             confirms: registry.counter(
@@ -195,9 +204,10 @@ impl Metrics {
     }
 
     /// A batch is done: its effects, if it had any, are committed.
-    pub(super) fn scanned(&self, Scanned { source, lines, bytes }: Scanned, hits: u64) {
+    pub(super) fn scanned(&self, Scanned { source, lines, bytes, own }: Scanned, hits: u64) {
         self.lines[source as usize].increment(lines);
         self.bytes[source as usize].increment(bytes);
+        self.own_lines[source as usize].increment(own);
         self.hits.increment(hits);
         for (total, more) in [(&self.total_lines, lines), (&self.total_bytes, bytes), (&self.total_hits, hits)] {
             total.fetch_add(more, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! order of start and stop. Nothing here decides anything about a line, an event or an answer.
 
 mod absence;
+mod cluster;
 mod commit_folding;
 mod commit_loop;
 mod config;
@@ -13,7 +14,9 @@ mod incidents;
 mod legacy;
 mod log_file;
 mod metrics;
+mod own_logs;
 mod pipeline;
+mod probe;
 mod pulls;
 mod quiet;
 mod reload;
@@ -29,7 +32,7 @@ mod start;
 mod syslog;
 mod virtual_time;
 
-pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, RulesConfig, api_url, load_config, print_config};
+pub use config::{Config, ConfigProblem, DEFAULT_CONFIG, Loaded, Overrides, ProbeConfig, RulesConfig, api_url, load_config, print_config};
 pub use log_file::{is_standard_input, open_log};
 pub use rulebook::{Closeness, Explanation, Met, Rulebook, Taken};
 pub use running::App;

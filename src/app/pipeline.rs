@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 
 use crate::detect::Scratch;
 use crate::flow::{Ack, Batch, Claimed, Clock, Fate, Intake, Receipt, Repeats, Sources};
-use crate::group::{Captures, GroupConfig, OpenTraces, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
+use crate::group::{Captures, GroupConfig, Identities, OpenTraces, RawCapture, SightContext, SightScratch, StormGuard, Tails, sight};
 use crate::model::{Block, Hit};
 
 use super::commit_loop::{self, Effects, Work};
 use super::cursors::CursorBook;
 use super::metrics::{Metrics, Scanned};
+use super::own_logs::OwnLogs;
 use super::reload::InForce;
 
 /// Lines are scanned in steps of this many bytes, and other tasks of the thread run between two steps.
@@ -37,6 +38,10 @@ pub(super) struct Pipeline {
     pub(super) group: GroupConfig,
     /// Name of the cluster.
     pub(super) cluster: String,
+    /// Which lines are our own.
+    pub(super) own_logs: OwnLogs,
+    /// Who knows the pods of the cluster.
+    pub(super) identities: Option<Identities>,
     /// What all threads know of storms.
     pub(super) storm: StormGuard,
     /// The last lines of each stream.
@@ -108,7 +113,11 @@ impl Pipeline {
     }
 
     async fn take(&self, batch: Batch) -> (Receipt, Block) {
-        let Batch { tenant, source, received, block, digest, cursors, lease } = batch;
+        let Batch { tenant, source, received, mut block, digest, cursors, lease } = batch;
+        // Whoever sends our lines is heard, too. The node that an alert is about is not, and no line goes on with an alert.
+        let is_alerts = block.is_alerts();
+        let heard = if is_alerts { None } else { self.sources.heard(&tenant, source, &block, received) };
+        let own = self.own_logs.drop_from(&mut block, source);
         let on_its_way = self.coming.enter();
         let in_force = self.in_force.load_full();
         let mut scratch = self.scratch.pop();
@@ -119,12 +128,10 @@ impl Pipeline {
             }
             in_force.detector.scan(&block, range, &mut scratch.detect, &mut scratch.hits);
         }
-        let scanned = Scanned { source, lines: block.lines().len() as u64, bytes: block.line_bytes() };
+        let (own_records, own_bytes) = self.own_logs.drop_hits(&block, &mut scratch.hits, source);
+        let (lines, bytes) = (block.lines().len() as u64 - own_records, block.line_bytes() - own_bytes);
+        let scanned = Scanned { source, lines, bytes, own: own + own_records };
         self.metrics.scanned_with(&mut scratch.detect);
-
-        // The node that an alert is about has not been heard, and no line goes on with one.
-        let is_alerts = block.is_alerts();
-        let heard = if is_alerts { None } else { self.sources.heard(&tenant, source, &block, received) };
 
         // Nothing to remember: the batch is done.
         if scratch.hits.is_empty() && !self.open.touches(&tenant, &block) {
@@ -170,6 +177,7 @@ impl Pipeline {
             captures: Some(&self.captures),
             open: Some(&self.open),
             tails: Some(&self.tails),
+            identities: self.identities.as_ref(),
         };
         let mut sightings = sight(&context, rules, &tenant, &block, &scratch.hits, received, &mut scratch.group);
         sightings.door = source;

@@ -5,6 +5,7 @@
 //! flight finish under the set that they began with. A set that does not load changes nothing and is reported until it is mended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,7 @@ use crate::store::{KnownRule, RuleUpdate};
 use super::commit_loop::Work;
 use super::config::{Config, RulesConfig};
 use super::metrics::Metrics;
+use super::probe::Canary;
 
 /// What a batch is scanned with: the compiled rules, and the names that their state is kept under.
 pub(super) struct InForce {
@@ -42,6 +44,8 @@ pub(super) struct RuleKeeper {
     pub(super) known: Vec<KnownRule>,
     /// Content of the files at the last try, good or bad; `None` when they could not be read.
     pub(super) tried: Option<ContentDigest>,
+    /// Its rule stands before all others.
+    pub(super) canary: Option<Canary>,
 }
 
 /// A set that could be put in force.
@@ -80,6 +84,15 @@ pub(super) fn prepare(config: &Config, generation: Generation) -> Result<Prepare
 /// What the settings change about a set.
 pub(super) fn options(config: &Config) -> LoadOptions {
     LoadOptions { store_unmatched: config.rules.store_unmatched, alert_rules: config.collect.alerts.is_on() }
+}
+
+/// The configured rules as files, the self-probe's before them.
+///
+/// # Errors
+/// With every file that cannot be read.
+pub(super) fn read_with(files: &[PathBuf], canary: Option<&Canary>) -> Result<Vec<RuleSource>, Vec<Problem>> {
+    let files = rules::read(files)?;
+    Ok(canary.map(Canary::rules).into_iter().chain(files).collect())
 }
 
 /// The names that state is kept under, and what the store has to change when this set follows the rules that it knows.
@@ -151,8 +164,8 @@ impl RuleKeeper {
     }
 
     async fn read(&self) -> Result<Vec<RuleSource>, Vec<Problem>> {
-        let files = self.config.files.clone();
-        tokio::task::spawn_blocking(move || rules::read(&files)).await.unwrap_or_else(|_| Err(Vec::new()))
+        let (files, canary) = (self.config.files.clone(), self.canary.clone());
+        tokio::task::spawn_blocking(move || read_with(&files, canary.as_ref())).await.unwrap_or_else(|_| Err(Vec::new()))
     }
 
     async fn reload(&mut self, sources: Result<Vec<RuleSource>, Vec<Problem>>) -> Reload {

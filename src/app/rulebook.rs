@@ -159,6 +159,7 @@ impl Rulebook {
             captures: None,
             open,
             tails,
+            identities: None,
         };
         sight(&context, self.rules(), &self.tenant, block, hits, received, scratch)
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::flow::{Clock, Readiness, Shutdown};
 use crate::rules::RuleSet;
@@ -36,9 +36,11 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// A running program.
 pub struct App {
     pub(super) urls: (String, String),
+    /// Of the listeners that can be switched off, by name.
+    pub(super) more_urls: Vec<(&'static str, String)>,
     pub(super) forward: Option<SocketAddr>,
     pub(super) syslog: Vec<(&'static str, SocketAddr)>,
-    /// Doors of senders that do not speak HTTP, on the threads of `ingest`.
+    /// Further listeners on the threads of `ingest`, by name.
     pub(super) peers: Vec<(&'static str, JoinHandle<usize>)>,
     pub(super) store: Store,
     pub(super) registry: Registry,
@@ -85,6 +87,12 @@ impl App {
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.urls.1
+    }
+
+    /// Address of a listener that can be switched off, by the last part of its section's name, such as `otlp_grpc`; `None` where it is off.
+    #[must_use]
+    pub fn url_of(&self, listener: &str) -> Option<&str> {
+        self.more_urls.iter().find(|(name, _)| *name == listener).map(|(_, url)| &**url)
     }
 
     /// Where the Forward protocol is spoken, if it is.
@@ -167,18 +175,10 @@ impl App {
             }
         }
         for (name, door) in peers {
-            match ingest.0.block_on(door) {
-                Ok(0) => {}
-                Ok(cut) => tracing::warn!(door = name, cut, "connections were cut"),
-                Err(_) => code = INTERNAL,
-            }
+            code = code.max(ended(name, ingest.0.block_on(door)));
         }
         for (name, (runtime, server)) in [("ingest", ingest), ("api", api)] {
-            match runtime.block_on(server) {
-                Ok(0) => {}
-                Ok(cut) => tracing::warn!(listener = name, cut, "connections were cut"),
-                Err(_) => code = INTERNAL,
-            }
+            code = code.max(ended(name, runtime.block_on(server)));
             runtime.shutdown_timeout(LAST_TASKS);
         }
         match commits.join() {
@@ -187,6 +187,18 @@ impl App {
         }
         tracing::info!(code, "stopped");
         code
+    }
+}
+
+/// What the end of a listener means for the exit code.
+fn ended(name: &'static str, cut: Result<usize, JoinError>) -> u8 {
+    match cut {
+        Ok(0) => FINE,
+        Ok(cut) => {
+            tracing::warn!(listener = name, cut, "connections were cut");
+            FINE
+        }
+        Err(_) => INTERNAL,
     }
 }
 

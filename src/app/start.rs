@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::thread;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Builder;
+use axum::Router;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use crate::collect::journald::Journald;
 use crate::collect::tail::FileSource;
 use crate::collect::{self, AlertSecrets, Doors};
 use crate::flow::{Budget, Clock, Pull, Readiness, Repeats, Shutdown, SourceLimits, Sources};
-use crate::group::{AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails};
+use crate::group::{
+    AbsenceConfig, AbsentRule, Captures, GroupConfig, Grouper, Identities, OpenBook, OpenTraces, StormGuard, TEMPLATE_VERSION, Tails,
+};
 use crate::model::{Generation, SourceName};
 use crate::rules::Problem;
 use crate::serve::auth::{self, Guard, Keys, Policy};
@@ -24,14 +28,17 @@ use crate::store::{self, StoreError};
 use crate::telemetry::{Registry, with_causes};
 
 use super::absence::Absence;
+use super::cluster::{self, Cluster};
 use super::commit_loop::{self, CommitLoop, Work};
 use super::config::{Config, ConfigProblem};
 use super::cursors::{CursorBook, CursorWriter};
 use super::forward::ForwardAccess;
 use super::incidents::{IncidentKeeper, Resolution};
 use super::metrics::Metrics;
+use super::own_logs::OwnLogs;
 use super::pipeline::{Coming, Pipeline, ScratchPool};
-use super::pulls::Pulls;
+use super::probe::{Canary, Prober};
+use super::pulls::{self, Pulls};
 use super::quiet::QuietClock;
 use super::reload::{self, InForce, RuleKeeper};
 use super::rule_history::RuleHistory;
@@ -63,15 +70,27 @@ struct Access {
     keys: Keys,
     /// What senders of alerts sign with.
     alerts: AlertSecrets,
-    /// Ingest and API.
-    doors: [DoorAccess; 2],
+    ingest: DoorAccess,
+    api: DoorAccess,
+    /// The others of HTTP, which are on.
+    more: Vec<DoorAccess>,
     forward: Option<ForwardAccess>,
     syslog: Option<SyslogAccess>,
 }
 
 struct DoorAccess {
+    /// Name of the listener, which is the last part of its section's.
+    name: &'static str,
+    config: ListenerConfig,
     address: SocketAddr,
     policy: Policy,
+    tls: Option<Tls>,
+}
+
+/// A listener that has its address and its routes.
+struct Ready {
+    listener: Listener,
+    router: Router,
     tls: Option<Tls>,
 }
 
@@ -82,7 +101,9 @@ pub fn preflight(config: &Config) -> Vec<ConfigProblem> {
     if let Err(rules) = reload::prepare(config, Generation(1)) {
         problems.extend(rule_problems(&rules));
     }
-    problems.extend(access(config).err().unwrap_or_default());
+    problems.extend(access(config, None).err().unwrap_or_default());
+    problems.extend(pulls::problems(config));
+    problems.extend(cluster::problems(config));
     problems
 }
 
@@ -96,26 +117,33 @@ pub(super) fn events_per_workload(config: &Config) -> u64 {
     config.group.max_events_per_workload.min((config.store.max_events / 10).max(1))
 }
 
-fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
+fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<ConfigProblem>> {
     let mut problems: Vec<String> = Vec::new();
-    let keys = Keys::load(&config.serve.auth.keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
+    let mut keys = config.serve.auth.keys.clone();
+    // Where nobody needs a key, the self-probe needs none.
+    keys.extend(canary.filter(|_| !keys.is_empty()).map(Canary::keys).into_iter().flatten());
+    let keys = Keys::load(&keys).map_err(|errors| problems.extend(errors.iter().map(|error| with_causes(error))));
     let alerts = AlertSecrets::load(&config.collect.alerts).map_err(|errors| problems.extend(errors));
     let some_keys = !config.serve.auth.keys.is_empty();
-    let mut door = |setting: &'static str, address: SocketAddr, listener: &ListenerConfig| {
+    let mut door = |(setting, address, listener): (&'static str, SocketAddr, &ListenerConfig)| {
         let policy =
             Policy::of(setting, address, some_keys, listener.allow_unauthenticated).map_err(|error| problems.push(error.to_string()));
         let tls = listener.tls.as_ref().map(Tls::load).transpose().map_err(|error| problems.push(format!("{setting}.tls: {error}")));
-        Some(DoorAccess { address, policy: policy.ok()?, tls: tls.ok()? })
+        let name = setting.trim_start_matches("serve.");
+        Some(DoorAccess { name, config: listener.clone(), address, policy: policy.ok()?, tls: tls.ok()? })
     };
-    let ingest = door("serve.ingest", config.serve.ingest_address(), &config.serve.ingest);
-    let api = door("serve.api", config.serve.api_address(), &config.serve.api);
-    let forward = config.serve.forward.as_ref().map(ForwardAccess::load).transpose();
+    // The first two are those that are always on.
+    let serve = &config.serve;
+    let doors: Vec<_> = serve.listeners().into_iter().map(&mut door).collect();
+    let mut doors = doors.into_iter();
+    let forward = serve.forward.as_ref().map(ForwardAccess::load).transpose();
     let forward = forward.map_err(|errors| problems.extend(errors));
-    let syslog = config.serve.syslog.as_ref().map(SyslogAccess::load).transpose();
+    let syslog = serve.syslog.as_ref().map(SyslogAccess::load).transpose();
     let syslog = syslog.map_err(|errors| problems.extend(errors));
-    match (keys, alerts, ingest, api, forward, syslog) {
-        (Ok(keys), Ok(alerts), Some(ingest), Some(api), Ok(forward), Ok(syslog)) => {
-            Ok(Access { keys, alerts, doors: [ingest, api], forward, syslog })
+    let more = (doors.next().flatten(), doors.next().flatten(), doors.collect::<Option<Vec<_>>>());
+    match (keys, alerts, more, forward, syslog) {
+        (Ok(keys), Ok(alerts), (Some(ingest), Some(api), Some(more)), Ok(forward), Ok(syslog)) => {
+            Ok(Access { keys, alerts, ingest, api, more, forward, syslog })
         }
         // Each of these texts begins with its setting.
         _ => Err(problems.into_iter().map(|what| ConfigProblem { place: String::new(), what }).collect()),
@@ -125,8 +153,15 @@ fn access(config: &Config) -> Result<Access, Vec<ConfigProblem>> {
 /// Builds and starts everything.
 pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
-    let access = access(&config).map_err(StartError::Configuration)?;
-    let prepared = reload::prepare(&config, Generation(1)).map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
+    let canary = config.probe.enabled.then(Canary::new);
+    let access = access(&config, canary.as_ref()).map_err(StartError::Configuration)?;
+    let problems = pulls::problems(&config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
+    let prepared = reload::read_with(&config.rules.files, canary.as_ref())
+        .and_then(|sources| reload::compile(&sources, reload::options(&config), &config.detect, Generation(1)))
+        .map_err(|rules| StartError::Configuration(rule_problems(&rules)))?;
     for warning in &prepared.warnings {
         tracing::warn!(%warning, "odd rule");
     }
@@ -135,6 +170,11 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     let metrics = Arc::new(Metrics::register(&registry));
     let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
     let starting = readiness.hold("starting");
+
+    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
+    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
+    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
+    let cluster = Cluster::connect(&config.kubernetes, &api_runtime).map_err(|problem| StartError::Configuration(vec![problem]))?;
 
     // What the store remembers, and what the rules change about it: a start with other rules is a reload.
     let (store, mut writer) =
@@ -175,6 +215,8 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         repeats,
         group,
         cluster: config.cluster.clone(),
+        own_logs: OwnLogs::new(&config.collect.own_logs),
+        identities: cluster.as_ref().and_then(Cluster::pods).map(Identities::new),
         storm: StormGuard::new(&config.group.storm),
         captures: Captures::new(&config.group.evidence, Arc::clone(&tails)),
         tails,
@@ -228,6 +270,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         known: update.known,
         tried: Some(prepared.digest),
+        canary: canary.clone(),
     };
     let serve_metrics = ServeMetrics::new(&registry);
     let collect_metrics = Arc::new(collect::Metrics::register(registry.recorder()));
@@ -238,7 +281,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         budget: Budget::new(config.collect.memory.bytes()),
         readiness: readiness.clone(),
         clock: clock.clone(),
-        metrics: collect_metrics,
+        metrics: Arc::clone(&collect_metrics),
         digest_seed: store.digest_seed(),
     };
     let pull = Pull {
@@ -250,6 +293,7 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         sources: doors.sources.clone(),
         registry: registry.clone(),
     };
+    let loki_tails = pulls::loki_tails(&config, &store, &registry, &collect_metrics)?;
     let totals = Arc::clone(&metrics);
     let handles = Handles {
         store: store.clone(),
@@ -266,63 +310,67 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         started: clock.now(),
         shutdown: shutdown.clone(),
     };
-    let [ingest, api] = access.doors;
+    let Access { keys, alerts, ingest, api, more, forward, syslog } = access;
     let egress = config.serve.redact.egress();
-    let ingest_guard = Guard::new("ingest", ingest.policy, (access.keys.clone(), egress), auth::ingest_need, serve_metrics.clone());
-    let api_guard = Guard::new("api", api.policy, (access.keys.clone(), egress), auth::api_need, serve_metrics.clone());
-    let routes = collect::routes(doors.clone(), &access.alerts);
+    let guard = |door: &DoorAccess, need| Guard::new(door.name, door.policy, (keys.clone(), egress), need, serve_metrics.clone());
+    let routers = collect::routers(doors.clone(), &alerts);
     // Who signs what it sends needs no key besides.
-    let ingest_router = ingest_guard.protect(routes.guarded.merge(serve::scrape_routes(registry.clone()))).merge(routes.signed);
-    let api_router = serve::router(handles, &config.serve, &api_guard, &serve_metrics);
-    let [ingest_router, api_router] = [ingest_router, api_router].map(|router| serve::closing_when_draining(router, readiness.clone()));
+    let ingest_router =
+        guard(&ingest, auth::ingest_need).protect(routers.ingest.merge(serve::scrape_routes(registry.clone()))).merge(routers.signed);
+    let api_router = serve::router(handles, &config.serve, &guard(&api, auth::api_need), &serve_metrics);
+    let more: Vec<_> = more
+        .into_iter()
+        .map(|door| {
+            let router = guard(&door, auth::ingest_need).protect(routers.otlp.clone());
+            (door, router)
+        })
+        .collect();
+    drop(routers.otlp);
 
-    // Ingest on threads of its own, so that a flood of logs and the API do not starve each other.
-    let ingest_runtime = Builder::new_multi_thread().thread_name("ingest").enable_all().build()?;
-    let api_runtime = Builder::new_multi_thread().thread_name("api").worker_threads(API_THREADS).enable_all().build()?;
-    let ingest_listener =
-        ingest_runtime.block_on(Listener::bind("ingest", ingest.address, &config.serve.ingest, ingest.tls.clone(), &serve_metrics))?;
-    let api_listener = api_runtime.block_on(Listener::bind("api", api.address, &config.serve.api, api.tls.clone(), &serve_metrics))?;
+    let bind = |runtime: &Runtime, (door, router): (DoorAccess, Router)| {
+        let listener = runtime.block_on(Listener::bind(door.name, door.address, &door.config, door.tls.clone(), &serve_metrics))?;
+        let router = serve::closing_when_draining(router, readiness.clone());
+        Ok::<_, StartError>(Ready { listener, router, tls: door.tls })
+    };
+    let ingest = bind(&ingest_runtime, (ingest, ingest_router))?;
+    let api = bind(&api_runtime, (api, api_router))?;
+    let more = more.into_iter().map(|door| bind(&ingest_runtime, door)).collect::<Result<Vec<_>, _>>()?;
     let mut peers = Vec::new();
     let mut forward_address = None;
-    if let Some(forward) = &access.forward {
+    if let Some(forward) = &forward {
         let (door, address) = ingest_runtime.block_on(forward.open(doors.clone(), registry.recorder()))?;
         forward_address = Some(address);
         peers.push(("forward", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
     let mut syslog_addresses = Vec::new();
-    if let Some(syslog) = &access.syslog {
+    if let Some(syslog) = &syslog {
         let (door, addresses) = ingest_runtime.block_on(syslog.open(doors.clone(), &registry))?;
         syslog_addresses = addresses;
         peers.push(("syslog", ingest_runtime.spawn(door.serve(shutdown.clone()))));
     }
+    let remembered: Vec<_> = store.cursors(SourceName::Journald)?.into_iter().map(|(cursor, _)| cursor).collect();
+    let journals: Vec<_> =
+        config.collect.journald.iter().map(|journal| Journald::new(journal.clone(), doors.clone(), &remembered)).collect();
     drop(doors);
-    let url = |listener: &Listener| format!("{}://{}", listener.scheme(), listener.addr());
-    let urls = (url(&ingest_listener), url(&api_listener));
+    let url = |ready: &Ready| format!("{}://{}", ready.listener.scheme(), ready.listener.addr());
+    let urls = (url(&ingest), url(&api));
+    let more_urls: Vec<_> = more.iter().map(|ready| (ready.listener.name(), url(ready))).collect();
 
-    let forward_tls = access.forward.as_ref().and_then(|forward| forward.tls.clone());
-    let syslog_tls = access.syslog.as_ref().and_then(|syslog| syslog.tls.clone());
-    let certificates = [
-        ("ingest certificate", ingest.tls),
-        ("api certificate", api.tls),
-        ("forward certificate", forward_tls),
-        ("syslog certificate", syslog_tls),
-    ];
-    for (what, tls) in certificates {
-        if let Some(tls) = tls {
-            api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
-        }
+    let certificate = |ready: &Ready| Some((ready.listener.certificate(), ready.tls.clone()?));
+    let of_forward = forward.as_ref().and_then(|forward| Some(("forward certificate", forward.tls.clone()?)));
+    let of_syslog = syslog.as_ref().and_then(|syslog| Some(("syslog certificate", syslog.tls.clone()?)));
+    for (what, tls) in [&ingest, &api].into_iter().chain(&more).filter_map(certificate).chain(of_forward).chain(of_syslog) {
+        api_runtime.spawn(serve::watch(what, serve_metrics.files(what), shutdown.clone(), move || tls.reload()));
     }
-    if access.keys.from_files() {
-        let keys = access.keys;
+    if keys.from_files() {
         let reload = move || keys.reload().map_err(|errors| errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; "));
         api_runtime.spawn(serve::watch("keys", serve_metrics.files("keys"), shutdown.clone(), reload));
     }
-    if access.alerts.from_files() {
-        let alerts = access.alerts;
+    if alerts.from_files() {
         let reload = move || alerts.reload().map_err(|errors| errors.join("; "));
         api_runtime.spawn(serve::watch("alert secrets", serve_metrics.files("alert secrets"), shutdown.clone(), reload));
     }
-    if let Some(reload) = access.forward.as_ref().and_then(ForwardAccess::reload) {
+    if let Some(reload) = forward.as_ref().and_then(ForwardAccess::reload) {
         api_runtime.spawn(serve::watch("forward keys", serve_metrics.files("forward keys"), shutdown.clone(), reload));
     }
     api_runtime.spawn({
@@ -330,20 +378,42 @@ pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
         async move { registry.upkeep().await }
     });
     api_runtime.spawn(keeper.keep(reload_requests, shutdown.clone()));
-    let router = ingest_router.clone();
-    let ingest_server = ingest_runtime.spawn(ingest_listener.serve(ingest_router, shutdown.clone()));
-    let api_server = api_runtime.spawn(api_listener.serve(api_router, shutdown.clone()));
+    if let Some(cluster) = &cluster {
+        cluster.keep(&api_runtime, &registry, &clock, &readiness, &shutdown);
+    }
+    let router = ingest.router.clone();
+    let ingest_server = ingest_runtime.spawn(ingest.listener.serve(ingest.router, shutdown.clone()));
+    let api_server = api_runtime.spawn(api.listener.serve(api.router, shutdown.clone()));
+    let servers = more
+        .into_iter()
+        .map(|Ready { listener, router, .. }| (listener.name(), ingest_runtime.spawn(listener.serve(router, shutdown.clone()))));
+    peers.extend(servers);
+    if let Some(canary) = canary {
+        let clocks = (clock.clone(), readiness.clone());
+        match Prober::new(canary, &config, (&urls.0, &urls.1), clocks, &registry) {
+            Ok(prober) => drop(api_runtime.spawn(prober.run(shutdown.clone()))),
+            Err(error) => tracing::error!(error = with_causes(&error), "the self-probe cannot be started"),
+        }
+    }
     let mut pulls = Pulls::new(&ingest_runtime, pull);
+    for loki in loki_tails {
+        pulls.add(loki);
+    }
+    if let Some(events) = cluster.as_ref().map(|cluster| cluster.events(&store, &registry)).transpose()?.flatten() {
+        pulls.add(events);
+    }
     if config.collect.files.is_used() {
         let cursors = store.cursors(SourceName::Files)?.into_iter().map(|(cursor, _)| cursor).collect();
         pulls.add(FileSource::new(&config.collect, cursors));
     }
+    journals.into_iter().for_each(|journal| pulls.add(journal));
     let pulls = pulls.running();
     drop(starting);
     tracing::info!(ingest = urls.0, api = urls.1, rules = first.detector.rules().rules().len(), "started");
 
     Ok(App {
         urls,
+        more_urls,
         forward: forward_address,
         syslog: syslog_addresses,
         peers,

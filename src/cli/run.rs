@@ -39,6 +39,12 @@ fn greet(app: &App) -> anyhow::Result<()> {
     writeln!(out, "  rules   {} in force", app.rules().rules().len())?;
     writeln!(out, "  store   {}", app.store_path().display())?;
     writeln!(out, "  ingest  {ingest}   Loki push at /loki/api/v1/push")?;
+    if let Some(otlp) = app.url_of("otlp_grpc") {
+        writeln!(out, "  otlp    {otlp}   logs over gRPC")?;
+    }
+    if let Some(otlp) = app.url_of("otlp_http") {
+        writeln!(out, "  otlp    {otlp}   logs over HTTP at /v1/logs")?;
+    }
     if let Some(forward) = app.forward_address() {
         writeln!(out, "  forward {forward}   Forward protocol of Fluent Bit and Fluentd")?;
     }

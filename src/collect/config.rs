@@ -3,9 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::journald::JournaldConfig;
 use crate::model::{ByteSize, Span, TenantId};
 
 use super::alerts::AlertsConfig;
+use super::loki_tail::LokiTailConfig;
 use super::tail::FilesConfig;
 
 /// What may come in, how much of it, and how we answer.
@@ -37,13 +39,33 @@ pub struct CollectConfig {
     /// Bodies that are larger once decompressed are decoded, scanned and grouped on a blocking thread, so that they do not hold up the
     /// other connections. Goes by the length that the compressed form says, or by ten times what was sent where it says none.
     pub large_body: ByteSize,
+    /// The systemd journal, exported to files or pipes.
+    pub journald: Vec<JournaldConfig>,
     /// Large bodies that are worked on at the same time; further ones wait, with their memory leased, and are refused as busy (429) after
     /// `answer_timeout`.
     pub large_at_once: u16,
+    /// Lokis that lines are read from. None: lines are pushed, or come otherwise.
+    pub loki: Vec<LokiTailConfig>,
     /// Alerts that other programs send. Off unless a receiver is on.
     pub alerts: AlertsConfig,
     /// Files of this machine.
     pub files: FilesConfig,
+    /// What this program logs itself comes back where a collector sends all logs of a cluster.
+    pub own_logs: OwnLogsConfig,
+}
+
+/// Which lines are our own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnLogsConfig {
+    /// Drop lines of our own and count them, with the reason `own_logs`.
+    pub ignore: bool,
+    /// The namespace that we run in. Unset: what the environment variable `POD_NAMESPACE` says.
+    pub namespace: Option<String>,
+    /// The pod that we run in. Unset: what the environment variable `POD_NAME` says.
+    pub pod: Option<String>,
+    /// Names under which our lines come: of the workload or container, or in a label that says which program or service logged.
+    pub names: Vec<String>,
 }
 
 impl Default for CollectConfig {
@@ -75,9 +97,19 @@ impl Default for CollectConfig {
             large_body: ByteSize::mib(4),
             // Keeps most of the memory budget free for usual requests.
             large_at_once: 2,
+            loki: Vec::new(),
             alerts: AlertsConfig::default(),
+            journald: Vec::new(),
             files: FilesConfig::default(),
+            own_logs: OwnLogsConfig::default(),
         }
+    }
+}
+
+impl Default for OwnLogsConfig {
+    fn default() -> Self {
+        // A line of ours that makes an event may make another line.
+        Self { ignore: true, namespace: None, pod: None, names: vec!["kube-sentinel".to_owned()] }
     }
 }
 

@@ -58,8 +58,18 @@ pub(super) struct Refused {
 /// How the body of one request is read; made by [`reading`].
 pub(super) struct Reading<E, D> {
     path: &'static str,
+    framing: Framing,
     estimate: E,
     decode: D,
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// The message.
+    Whole,
+    /// A frame of gRPC: flags, the length of the message in four bytes, the message.
+    Grpc,
 }
 
 /// What a decoder works with. Its block is empty.
@@ -97,7 +107,14 @@ where
     E: FnOnce(&[u8]) -> usize,
     D: for<'w> FnOnce(Work<'w>) -> Result<Decoded<'w>, DecodeError> + Send + 'static,
 {
-    Reading { path, estimate, decode }
+    Reading { path, framing: Framing::Whole, estimate, decode }
+}
+
+impl<E, D> Reading<E, D> {
+    /// The body is one frame of gRPC, which `estimate` and `decode` get whole.
+    pub(super) fn framed(self) -> Self {
+        Self { framing: Framing::Grpc, ..self }
+    }
 }
 
 impl<'w> Work<'w> {
@@ -200,13 +217,13 @@ impl Door {
         let received = self.shared.doors.clock.now();
         let (head, body) = request.into_parts();
         let tenant = tenant?;
-        let Reading { path, estimate, decode } = read(&head.headers)?;
+        let Reading { path, framing, estimate, decode } = read(&head.headers)?;
         let order = Order { tenant, path, received };
 
-        let mut room = self.admit(&head.headers)?;
+        let mut room = self.admit(framing, &head.headers)?;
         self.shared.note_budget();
         let mut desk = self.shared.desks.take();
-        if let Err(refused) = self.read(body, &mut desk.body, &mut room).await {
+        if let Err(refused) = self.read(framing, body, &mut desk.body, &mut room).await {
             self.shared.desks.put(desk);
             return Err(refused);
         }
@@ -234,20 +251,27 @@ impl Door {
         Ok(TenantId::parse(value.to_str().map_err(|_| TenantIdError::Character)?)?)
     }
 
-    /// Leases the length of the body, or the most it may have when it is not said.
-    fn admit(&self, headers: &HeaderMap) -> Result<Room, Refused> {
+    /// Leases the length of the body, or the most it may have when it is not said. That of a frame is said by its first bytes.
+    fn admit(&self, framing: Framing, headers: &HeaderMap) -> Result<Room, Refused> {
         let most = self.config().max_body.bytes();
         let said = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if said.is_some_and(|length| length > most) {
             return Err(body_too_large(most));
         }
-        Ok(Room::lease(&self.shared.doors.budget, said.unwrap_or(most))?)
+        let unsaid = if framing == Framing::Grpc { FRAME_BEGINS } else { most };
+        Ok(Room::lease(&self.shared.doors.budget, said.unwrap_or(unsaid))?)
     }
 
-    async fn read(&self, body: Body, into: &mut Vec<u8>, room: &mut Room) -> Result<(), Refused> {
+    async fn read(&self, framing: Framing, body: Body, into: &mut Vec<u8>, room: &mut Room) -> Result<(), Refused> {
         let most = self.config().max_body.bytes();
         let patience = self.config().body_timeout;
-        match timeout(patience.0, read_body(body, into, room.buffers(), most)).await {
+        let reading = async {
+            match framing {
+                Framing::Whole => read_body(body, into, room.buffers(), most).await,
+                Framing::Grpc => read_frame(body, into, room, most).await,
+            }
+        };
+        match timeout(patience.0, reading).await {
             Ok(read) => read?,
             Err(_) => return Err(Refused::new(Refusal::Incomplete, format!("the body did not arrive within {patience}"))),
         }
@@ -425,6 +449,38 @@ async fn read_body(mut body: Body, into: &mut Vec<u8>, expected: usize, most: us
     }
     Ok(())
 }
+
+/// Reads a frame of gRPC, which is all of the body, and leases its length as soon as it is known.
+async fn read_frame(mut body: Body, into: &mut Vec<u8>, room: &mut Room, most: usize) -> Result<(), Refused> {
+    const NO_FRAME: DecodeError = DecodeError::Shape("a call of gRPC has one message");
+    let mut length = None;
+    while let Some(frame) = body.frame().await {
+        let gone = |_| Refused::new(Refusal::Incomplete, "the body did not arrive");
+        let Ok(data) = frame.map_err(gone)?.into_data() else { continue };
+        if into.len() + data.len() > length.unwrap_or(most) {
+            return Err(if length.is_some() { NO_FRAME.into() } else { body_too_large(most) });
+        }
+        into.extend_from_slice(&data);
+        if length.is_none()
+            && let Some([_, said @ ..]) = into.first_chunk::<5>()
+        {
+            let whole = (u32::from_be_bytes(*said) as usize).saturating_add(5);
+            if whole > most {
+                return Err(body_too_large(most));
+            }
+            if into.len() > whole {
+                return Err(NO_FRAME.into());
+            }
+            room.set_buffers(whole)?;
+            into.reserve_exact((whole - into.len()).min(MAX_RESERVE));
+            length = Some(whole);
+        }
+    }
+    if length == Some(into.len()) { Ok(()) } else { Err(NO_FRAME.into()) }
+}
+
+/// Leased for a frame until its length is known: what the first read of a connection gives at most.
+const FRAME_BEGINS: usize = 64 << 10;
 
 /// Reserved at once for a body; a larger one grows.
 const MAX_RESERVE: usize = 2 << 20;

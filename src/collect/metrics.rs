@@ -22,7 +22,7 @@ pub(super) struct DoorMetrics {
     body_bytes: Counter,
     inflated_bytes: Counter,
     lines_received: Counter,
-    /// The name that other tools of this field use for the lines of Loki's push.
+    /// The name that other tools of this field use for the lines that come from Loki's senders, or from a Loki.
     entries: Option<Counter>,
     lines_truncated: Counter,
     lines_clamped: Counter,
@@ -34,11 +34,20 @@ pub(super) struct DoorMetrics {
     alerts_truncated: Option<Counter>,
 }
 
+/// What the counter of dropped lines says of itself.
+pub const DROPPED_LINES: &str = "Received lines of taken requests that were not scanned.";
+
 /// Every door that lines are pushed through, and every status that it answers with.
-const DOORS: [(SourceName, &[u16]); 6] = [
+///
+/// Answers of gRPC count under the code that the same answer has over HTTP.
+const DOORS: &[(SourceName, &[u16])] = &[
     (SourceName::LokiPush, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::Otlp, &[200, 400, 413, 415, 429, 503]),
+    (SourceName::HttpLines, &[204, 400, 413, 422, 429, 503]),
+    (SourceName::LokiTail, &[]),
     (SourceName::Forward, &[]),
     (SourceName::Syslog, &[]),
+    (SourceName::Journald, &[]),
     (SourceName::Alertmanager, ALERT_CODES),
     (SourceName::Falco, ALERT_CODES),
     (SourceName::PagerDuty, ALERT_CODES),
@@ -66,7 +75,7 @@ impl Metrics {
         );
         names.counter("kube_sentinel_collect_lines_truncated_total", Unit::Count, "Lines that were cut at max_line.");
         names.counter("kube_sentinel_collect_lines_clamped_total", Unit::Count, "Lines from the future, put to the time of receipt.");
-        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, "Received lines of taken requests that were not scanned.");
+        names.counter("kube_sentinel_collect_lines_dropped_total", Unit::Count, DROPPED_LINES);
         names.counter(
             "kube_sentinel_collect_lines_refused_total",
             Unit::Count,
@@ -83,7 +92,7 @@ impl Metrics {
         names.gauge("kube_sentinel_collect_budget_capacity_bytes", Unit::Bytes, "Memory that requests in flight may hold together.");
 
         Self {
-            doors: DOORS.map(|(door, codes)| (door, DoorMetrics::register(door, codes, &names))).into(),
+            doors: DOORS.iter().map(|(door, codes)| (*door, DoorMetrics::register(*door, codes, &names))).collect(),
             budget_used: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_used_bytes"), &METADATA),
             budget_capacity: recorder.register_gauge(&Key::from_name("kube_sentinel_collect_budget_capacity_bytes"), &METADATA),
         }
@@ -119,7 +128,8 @@ impl DoorMetrics {
             body_bytes: plain("kube_sentinel_collect_body_bytes_total"),
             inflated_bytes: plain("kube_sentinel_collect_inflated_bytes_total"),
             lines_received: plain("kube_sentinel_collect_lines_received_total"),
-            entries: (door == SourceName::LokiPush).then(|| names.register("kube_sentinel_loki_entries_total", Vec::new())),
+            entries: matches!(door, SourceName::LokiPush | SourceName::LokiTail)
+                .then(|| names.register("kube_sentinel_loki_entries_total", Vec::new())),
             lines_truncated: plain("kube_sentinel_collect_lines_truncated_total"),
             lines_clamped: plain("kube_sentinel_collect_lines_clamped_total"),
             lines_dropped: DropReason::ALL
@@ -174,7 +184,12 @@ impl DoorMetrics {
     }
 
     pub(super) fn repeated(&self, lines: u64) {
-        add(&self.lines_dropped, DropReason::Repeated, lines);
+        self.left_out(DropReason::Repeated, lines);
+    }
+
+    /// Lines that were received and are not scanned.
+    pub(super) fn left_out(&self, why: DropReason, lines: u64) {
+        add(&self.lines_dropped, why, lines);
     }
 
     pub(super) fn lines_refused(&self, why: Refusal, lines: u64) {

@@ -1,6 +1,7 @@
 //! The first stage: bytes from outside become batches.
 //!
-//! What did a sender say, and may we take it now? Files of this machine are read by `tail`; of all that is pushed, in comes an HTTP request in one of the dialects of Loki's push protocol; out goes a
+//! What did a sender say, and may we take it now? Files of this machine are read by `tail`; of all that is pushed, in comes a request in one of
+//! the dialects of Loki's push protocol, by OTLP, or with lines; out goes a
 //! [`Batch`](crate::flow::Batch) through the [`Intake`], and back to the sender goes what became of it.
 //!
 //! ```text
@@ -25,8 +26,13 @@ mod config;
 mod door;
 pub mod files;
 pub mod forward;
+pub mod journald;
+pub mod kubernetes_events;
+mod lines;
 mod loki_push;
+pub mod loki_tail;
 mod metrics;
+mod otlp;
 mod pool;
 mod probes;
 mod socket;
@@ -39,10 +45,11 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::flow::{Budget, Clock, Intake, Readiness, Sources};
+use crate::model::SourceName;
 
 pub use alerts::AlertSecrets;
-pub use config::CollectConfig;
-pub use metrics::Metrics;
+pub use config::{CollectConfig, OwnLogsConfig};
+pub use metrics::{DROPPED_LINES, Metrics};
 pub use socket::{Certificates, Socket, SocketLimits};
 
 /// What the doors need from the rest of the process.
@@ -66,20 +73,26 @@ pub struct Doors {
     pub digest_seed: u64,
 }
 
-/// All routes of the ingest listener but `/metrics`.
+/// What each listener serves. Requests of all of them share memory, buffers and remembered labels.
 #[derive(Debug)]
-pub struct Routes {
-    /// Behind the guard of the listener. `/` and `/ready` are for probes and need no key.
-    pub guarded: Router,
-    /// Those that let in by a signature: no key is needed for them.
+pub struct Routers {
+    /// All routes of the ingest listener but `/metrics`. `/` and `/ready` are for probes and need no key.
+    pub ingest: Router,
+    /// Those of the ingest listener that let in by a signature: no key is needed for them.
     pub signed: Router,
+    /// Those of OTLP's own listeners, over HTTP and gRPC.
+    pub otlp: Router,
 }
 
-/// The routes of the ingest listener.
-pub fn routes(doors: Doors, secrets: &AlertSecrets) -> Routes {
+/// Builds all routes.
+#[must_use]
+pub fn routers(doors: Doors, secrets: &AlertSecrets) -> Routers {
     let probes = probes::routes(doors.readiness.clone(), doors.clock.clone());
     let (config, clock) = (doors.config.clone(), doors.clock.clone());
     let shared = Arc::new(door::Shared::new(doors));
+    let otlp = door::Door::new(&shared, SourceName::Otlp);
+    let lines = door::Door::new(&shared, SourceName::HttpLines);
     let alerts = alerts::routes(&shared, &config.alerts, &config.default_tenant, &clock, secrets);
-    Routes { guarded: probes.merge(loki_push::routes(&shared)).merge(alerts.guarded), signed: alerts.signed }
+    let push = loki_push::routes(&shared).merge(otlp::routes(&otlp)).merge(lines::routes(&lines));
+    Routers { ingest: probes.merge(push).merge(alerts.guarded), signed: alerts.signed, otlp: otlp::all_routes(&otlp) }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Path, RawForm, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
@@ -24,8 +24,6 @@ pub(super) fn routes(readiness: Readiness, clock: Clock) -> Router {
         // COMPAT: Vector's health check falls back to this when there is no `/ready`, and wants exactly 200.
         .route("/", get(|| async { "kube-sentinel\n" }))
         .route("/ready", get(ready).with_state(readiness))
-        .route("/v1/logs", any(no_otlp))
-        .route("/otlp/v1/logs", any(no_otlp))
         .route("/loki/api/v1/status/buildinfo", get(build_info))
         .route("/loki/api/v1/labels", get(empty).post(empty))
         .route("/loki/api/v1/label", get(empty))
@@ -47,11 +45,6 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], format!("not ready: {}\n", reasons.join(", "))).into_response()
-}
-
-/// Where collectors push by OTLP, as such and into Loki.
-async fn no_otlp() -> Response {
-    (StatusCode::NOT_FOUND, "OTLP is not supported in this version\n").into_response()
 }
 
 async fn build_info() -> Json<serde_json::Value> {

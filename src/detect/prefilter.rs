@@ -73,6 +73,9 @@ const KELVIN: &[u8] = "\u{212a}".as_bytes();
 /// LATIN SMALL LETTER LONG S, which folds to `s`.
 const LONG_S: &[u8] = "\u{17f}".as_bytes();
 
+/// No line has this number, as the places in a block have 32 bits.
+const NOWHERE: u32 = u32::MAX;
+
 /// Finds the line of an offset, best when offsets ascend.
 struct LineMap<'a> {
     lines: &'a [Line],
@@ -164,11 +167,16 @@ impl Prefilter {
             // PERF: first, because it is the fastest to fetch the bytes from memory.
             self.find_odd(bytes, &mut scratch.odd);
             let mut map = LineMap { lines, at: 0 };
+            let Scratch { candidates, looked, .. } = &mut *scratch;
+            looked.clear();
+            looked.resize(self.targets.len(), NOWHERE);
             engine.find(bytes, &mut |literal, start| {
                 let start = base + start;
                 let line = map.line_of(start);
-                if start + self.targets[literal].length <= lines[line].end as usize {
-                    self.propose(literal, range.start + line, Some(block.text(&lines[line])), &mut scratch.candidates);
+                // PERF: a literal may stand in a line again and again, and says nothing new then.
+                let stands = start + self.targets[literal].length <= lines[line].end as usize;
+                if stands && std::mem::replace(&mut looked[literal], line as u32) != line as u32 {
+                    self.propose(literal, range.start + line, Some(block.text(&lines[line])), candidates);
                 }
             });
             self.search_odd(&**engine, block, range.clone(), scratch);

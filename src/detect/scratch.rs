@@ -16,6 +16,8 @@ pub struct Scratch {
     pub(super) candidates: Vec<Candidate>,
     /// A line in the spelling that literals are searched in.
     pub(super) respelled: Vec<u8>,
+    /// By literal, the last line that it was found in.
+    pub(super) looked: Vec<u32>,
     /// Offsets of the lines that have to be respelled.
     pub(super) odd: Vec<usize>,
     /// Of the rules without a literal.

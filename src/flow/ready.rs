@@ -1,6 +1,6 @@
 //! Ready or not, and why not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Collects what keeps the process from being ready. Ready when nothing does.
@@ -18,6 +18,8 @@ pub struct Unready {
 struct Reasons {
     held: BTreeSet<&'static str>,
     draining: bool,
+    /// What is not as it should be, by what it is about.
+    remarks: BTreeMap<String, String>,
 }
 
 /// The reason while the process drains.
@@ -33,6 +35,22 @@ impl Readiness {
     /// Makes the process unready for good, so that nobody new is sent to it. What comes all the same is taken until the listeners close.
     pub fn drain(&self) {
         self.lock().draining = true;
+    }
+
+    /// Says what is not as it should be of something, such as that a source is behind, or with `None` that all is well with it. It keeps nobody
+    /// from being served, so it does not make the process unready; whoever asks is told of it all the same.
+    pub fn remark(&self, of: &str, remark: Option<String>) {
+        let mut reasons = self.lock();
+        match remark {
+            Some(remark) => drop(reasons.remarks.insert(of.to_owned(), remark)),
+            None => drop(reasons.remarks.remove(of)),
+        }
+    }
+
+    /// What is not as it should be.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        self.lock().remarks.values().cloned().collect()
     }
 
     /// What keeps the process from being ready, in alphabetical order but for the stop, which is last; empty when it is ready.
@@ -87,5 +105,15 @@ mod tests {
         assert_eq!(readiness.obstacles(), ["the store cannot be written"]);
         drop(held);
         assert_eq!((readiness.is_ready(), readiness.obstacles()), (false, vec![]));
+    }
+
+    #[test]
+    fn a_remark_is_no_reason_to_refuse_work() {
+        let readiness = Readiness::default();
+        readiness.remark("loki a", Some("behind".to_owned()));
+        readiness.remark("loki a", Some("far behind".to_owned()));
+        assert_eq!((readiness.is_ready(), readiness.remarks()), (true, vec!["far behind".to_owned()]));
+        readiness.remark("loki a", None);
+        assert!(readiness.remarks().is_empty());
     }
 }

@@ -4,7 +4,9 @@
 
 mod alerts;
 mod detect;
+mod file_lines;
 mod group;
+mod kubernetes;
 mod message;
 mod trace;
 
@@ -12,19 +14,23 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::app::{Config, Rulebook, rehearse};
+use crate::collect::loki_tail::TailFrame;
 use crate::collect::wire::forward::{self, Framed, Framer};
 use crate::collect::wire::inflate::{self, Limits};
+use crate::collect::wire::journal;
 use crate::collect::wire::json::{self, Shapes};
 use crate::collect::wire::media::Coding;
 use crate::collect::wire::syslog::{self, Frames, Next};
-use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, loki};
+use crate::collect::wire::{DecodeError, LabelCache, LineRules, Room, Scratch, Sink, labels, lines, loki, otlp};
 use crate::flow::Budget;
 use crate::model::{Block, Generation, Timestamp};
 use crate::rules;
 
 pub use alerts::{alertmanager, falco, pagerduty};
 pub use detect::{assert_same, detect_differential};
+pub use file_lines::file_lines;
 pub use group::{mask, redact, template};
+pub use kubernetes::kubernetes;
 pub use message::message;
 pub use trace::trace;
 
@@ -37,6 +43,52 @@ pub fn loki_protobuf(data: &[u8]) {
 pub fn loki_json(data: &[u8]) {
     for shapes in [Shapes::Present, Shapes::Both] {
         decode(Block::default(), |sink| json::decode(data, shapes, sink));
+    }
+}
+
+/// A decompressed OTLP request in protobuf: where it is taken as it stands, it has as many lines as when it is written anew.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn otlp_protobuf(data: &[u8]) {
+    let mut in_place = None;
+    decode(Block::over(data.to_vec()), |sink| {
+        if otlp::walk::in_place(sink)? {
+            in_place = Some(sink.counts().lines);
+        }
+        Ok(())
+    });
+    decode(Block::default(), |sink| {
+        let written = otlp::walk::rendered(data, sink);
+        assert!(in_place.is_none_or(|lines| lines == sink.counts().lines), "lines were lost or made up");
+        written
+    });
+}
+
+/// An OTLP request in JSON.
+pub fn otlp_json(data: &[u8]) {
+    decode(Block::default(), |sink| otlp::json::decode(data, sink));
+}
+
+/// The answer of a Loki to a question for lines: what is none is never taken for one without lines.
+pub fn loki_answer(data: &[u8]) {
+    let mut is_answer = false;
+    decode(Block::default(), |sink| {
+        let decoded = json::decode_answer(data, sink);
+        is_answer = decoded.is_ok();
+        decoded
+    });
+    if is_answer {
+        let answer: serde_json::Value = serde_json::from_slice(data).expect("an answer is JSON");
+        assert_eq!(answer["status"], "success", "no answer");
+        assert!(answer["data"]["result"].is_array() || answer["data"]["result"].is_null(), "no answer");
+    }
+}
+
+/// A message of the tail of a Loki.
+pub fn loki_tail(data: &[u8]) {
+    if let Ok(frame) = TailFrame::read(data) {
+        assert!(frame.lines.saturating_add(frame.dropped) <= data.len() as u64, "more lines than bytes");
     }
 }
 
@@ -66,6 +118,25 @@ pub fn forward_messages(data: &[u8]) {
     decode(Block::default(), |sink| forward::decode(&messages, &data[..at], &mut inflated, LIMITS, sink).map(drop));
 }
 
+/// Lines over HTTP in every form: as many as there are, and none of them where nothing stands.
+///
+/// # Panics
+/// When it is not so: that is the finding.
+pub fn http_lines(data: &[u8]) {
+    for form in [lines::Form::Plain, lines::Form::JsonLines, lines::Form::Json] {
+        let mut block = Block::over(data.to_vec());
+        let budget = Budget::new(64 << 20);
+        let mut room = Room::lease(&budget, 0).expect("a new budget is free");
+        let (mut scratch, labels) = (Scratch::default(), LabelCache::new(100, 1 << 20));
+        let rules = LineRules { received: Timestamp(1_700_000_000_000_000_000), max_line: 64 };
+        let mut sink = Sink::new(&mut block, &mut room, &mut scratch, &labels, rules);
+        let decoded = lines::decode(form, &mut sink);
+        let counts = sink.counts();
+        assert!(decoded.is_err() || counts.lines == block.lines().len() as u64, "a line without a place");
+        assert!(block.lines().iter().all(|line| line.end > line.start && line.end - line.start <= 64), "a line that is empty or too long");
+    }
+}
+
 /// Bytes of a connection of syslog, and all of them as one message.
 ///
 /// # Panics
@@ -81,6 +152,33 @@ pub fn syslog_messages(data: &[u8]) {
         let mut reading = syslog::Messages::new(sink, received);
         messages.iter().try_for_each(|message| reading.take(message))?;
         assert_eq!(sink.counts().lines, messages.len() as u64, "a message without a line");
+        Ok(())
+    });
+}
+
+/// The journal in its export format.
+///
+/// # Panics
+/// When an entry is found elsewhere if its bytes come one by one, or when one without a message is a line: that is the finding.
+pub fn journal_export(data: &[u8]) {
+    let (mut at, mut entries) = (0, Vec::new());
+    while let journal::Next::Entry(length) = journal::Framer::default().next(data.get(at..).unwrap_or_default()) {
+        if length <= 512 {
+            let mut slow = journal::Framer::default();
+            for end in 0..length {
+                assert!(matches!(slow.next(&data[at..at + end]), journal::Next::More(_)), "an end within the entry");
+            }
+            assert_eq!(slow.next(&data[at..at + length]), journal::Next::Entry(length), "another entry when it comes slowly");
+        }
+        entries.push(at..at + length);
+        at += length;
+    }
+    if let Some(at) = journal::next_beginning(data) {
+        assert!(data[at..].starts_with(b"__CURSOR="), "no beginning");
+    }
+    decode(Block::default(), |sink| {
+        journal::decode(&entries, data, sink)?;
+        assert!(sink.counts().lines <= entries.len() as u64, "more lines than entries");
         Ok(())
     });
 }
@@ -191,7 +289,27 @@ mod tests {
     proptest! {
         #[test]
         fn every_entry_point_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
-            for entry in [loki_protobuf, loki_json, forward_messages, syslog_messages, label_text, inflate, mask, redact, template, alertmanager, falco, pagerduty] {
+            let entries: &[fn(&[u8])] = &[
+                loki_protobuf,
+                loki_json,
+                loki_answer,
+                loki_tail,
+                otlp_protobuf,
+                otlp_json,
+                http_lines,
+                forward_messages,
+                syslog_messages,
+                label_text,
+                inflate,
+                mask,
+                redact,
+                template,
+                journal_export,
+                alertmanager,
+                falco,
+                pagerduty,
+            ];
+            for entry in entries {
                 entry(&data);
             }
         }

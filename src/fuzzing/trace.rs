@@ -72,8 +72,16 @@ impl Place {
                 hits.push(Hit { line: number as u32, rule: RuleId(0) });
             }
         }
-        let context =
-            SightContext { config: &self.config, cluster: "", storm: &self.storm, names: &self.names, captures: None, open, tails: None };
+        let context = SightContext {
+            config: &self.config,
+            cluster: "",
+            storm: &self.storm,
+            names: &self.names,
+            captures: None,
+            open,
+            tails: None,
+            identities: None,
+        };
         let tenant = TenantId::parse("t").expect("a tenant");
         sight(&context, &self.rules, &tenant, &block, &hits, Timestamp(0), &mut SightScratch::default())
     }

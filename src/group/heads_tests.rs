@@ -33,7 +33,8 @@ fn two(first: &[&str], second: &[&str], is_hit: impl Fn(&str) -> bool, with_tail
     tails.update(&tenant, &push(first), Vec::new());
     let hits: Vec<Hit> = second.iter().zip(0..).filter(|(text, _)| is_hit(text)).map(|(_, line)| Hit { line, rule: RuleId(0) }).collect();
     let tails = with_tails.then_some(&tails);
-    let context = SightContext { config: &config, cluster: "", storm: &storm, names: &names, captures: None, open: None, tails };
+    let context =
+        SightContext { config: &config, cluster: "", storm: &storm, names: &names, captures: None, open: None, tails, identities: None };
     sight(&context, &rules, &tenant, &push(second), &hits, at(0), &mut SightScratch::default())
 }
 

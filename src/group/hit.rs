@@ -44,7 +44,7 @@ impl Batch<'_> {
 
     /// A line that its rule waits for.
     fn beat(&mut self, slot: u32, line: &Line) {
-        let source = self.source(slot, self.block.text(line));
+        let source = self.source(slot, line);
         let scratch = &mut *self.scratch;
         let (rule, source) = (scratch.slots[slot as usize].rule, &scratch.sources[source as usize]);
         let key = source.counting.whole();
@@ -70,8 +70,9 @@ impl Batch<'_> {
 
     /// The sighting that a line belongs to, or the record that it stands in; a new one if need be.
     fn fingerprint(&mut self, slot: u32, place: usize, record: Option<&Record>) -> u32 {
-        let text = self.block.text(&self.block.lines()[place]);
-        let source = self.source(slot, text);
+        let line = &self.block.lines()[place];
+        let text = self.block.text(line);
+        let source = self.source(slot, line);
         let (config, block) = (self.context.config, self.block);
         if let Some(record) = record {
             let most = config.max_message.bytes();

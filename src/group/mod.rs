@@ -21,6 +21,8 @@
 //!
 //! [`TemplateMiner`] finds the groups of all lines, with and without a hit, that one statement of a program wrote; `scan --group` shows them.
 //!
+//! [`Identities`] put what the API server says of a pod in the place of what its sender claims.
+//!
 //! [`Tails`] keep the last lines of each stream in memory, for what belongs to a line of a later push. [`Captures`] take the lines around a
 //! hit.
 
@@ -28,6 +30,7 @@ mod absence;
 mod alert;
 mod birth;
 mod config;
+mod confirmed;
 mod crowd;
 mod evidence;
 mod exchange;
@@ -64,6 +67,7 @@ mod window;
 pub use absence::{AbsentRule, Beat, tells_of_absence};
 pub use alert::Ending;
 pub use config::{AbsenceConfig, GroupConfig, IncidentConfig, LifecycleConfig, StormConfig, TailConfig};
+pub use confirmed::Identities;
 pub use crowd::MissingForBirths;
 pub use evidence::{Captures, EvidenceConfig, RawCapture, redact_lines};
 pub use exchange::Missing;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp};
+use crate::model::{Labels, Provenance, RuleId, RuleName, Stream, StreamId, TenantId, Timestamp, Workload};
 use crate::rules::RuleSet;
 
 use super::fingerprint::{Counting, Place, tenant_hash};
@@ -28,6 +28,19 @@ struct Saved {
     loose: String,
     #[serde(default)]
     in_key: bool,
+    /// Who logged, where the cluster had said so.
+    #[serde(default)]
+    known: Option<SavedPod>,
+}
+
+/// A [`Workload`] that is more than what labels claim.
+#[derive(Serialize, Deserialize)]
+struct SavedPod {
+    namespace: Box<str>,
+    pod: Box<str>,
+    workload: Box<str>,
+    node: Box<str>,
+    provenance: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,11 +62,20 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
     let sent = trace.stream.labels();
     let labels: Vec<_> = sent.iter().map(|(name, value)| (name.to_owned(), redacted(name, value))).collect();
     let had_secrets = sent.iter().zip(&labels).any(|((_, sent), (_, kept))| sent != kept);
+    let who = trace.stream.workload();
+    let is_confirmed = who.provenance != Provenance::Claim;
+    let known = is_confirmed.then(|| SavedPod {
+        namespace: who.namespace.clone(),
+        pod: who.pod.clone(),
+        workload: who.name.clone(),
+        node: who.node.clone(),
+        provenance: who.provenance.as_str().to_owned(),
+    });
     let hit = |hit: &OpenHit| SavedHit {
         rule: rules.rule(hit.rule).name.clone(),
         at: hit.at.nanos(),
         is_late: hit.is_late,
-        told_by: had_secrets.then(|| SavedHashes(hit.place.bytes(), hit.counting.whole().0)),
+        told_by: (had_secrets || is_confirmed).then(|| SavedHashes(hit.place.bytes(), hit.counting.whole().0)),
         line: LoneLine::clone(&hit.line),
     };
     let saved = Saved {
@@ -67,6 +89,7 @@ pub(super) fn saved(trace: &OpenTrace, rules: &RuleSet) -> Option<String> {
         text: trace.text.clone(),
         loose: trace.loose.clone(),
         in_key: trace.in_key,
+        known,
     };
     serde_json::to_string(&saved).ok()
 }
@@ -97,7 +120,15 @@ pub(super) fn restored(id: u64, text: &str, known: &Known<'_>, now: Timestamp, l
         *lost += saved.hits.len() as u64;
         return None;
     };
-    let stream = Arc::new(Stream::claimed(labels));
+    let claimed = Stream::claimed(labels);
+    let stream = Arc::new(match saved.known {
+        Some(SavedPod { namespace, pod, workload, node, provenance }) => {
+            let container = claimed.workload().container.clone();
+            let provenance = Provenance::parse(&provenance).unwrap_or(Provenance::Claim);
+            claimed.of_workload(Workload { namespace, name: workload, pod, container, node, provenance })
+        }
+        None => claimed,
+    });
     let mut hits = Vec::new();
     for hit in &saved.hits {
         let Some(rule) = rule_of(&hit.rule) else {

@@ -93,6 +93,7 @@ impl Life {
             captures: None,
             open: Some(&self.open),
             tails: Some(&self.tails),
+            identities: None,
         };
         let sightings = sight(&context, &self.rules, &tenant, &block, &hits, at(self.clock), &mut self.scratch);
         self.tails.update(&tenant, &block, Vec::new());
@@ -385,6 +386,7 @@ fn a_push_that_lost_the_race_for_a_trace_loses_no_hit() {
             captures: None,
             open: Some(&one.open),
             tails: None,
+            identities: None,
         };
         let hits = [Hit { line: 0, rule: RuleId(0) }];
         pieces.push(sight(&context, &one.rules, &tenant, &block, &hits, at(0), &mut one.scratch));

@@ -20,10 +20,10 @@ impl Batch<'_> {
         let mut evidence = None;
         for hit in record.hits_so_far().iter().map(|hit| &hits[*hit as usize]) {
             let line = &self.block.lines()[hit.line as usize];
-            let slot = self.slot(hit.rule, line.stream);
+            let slot = self.slot(hit.rule, line);
             let text = self.block.text(line);
             self.calm(slot, text);
-            let source = self.source(slot, text);
+            let source = self.source(slot, line);
             let (of, place, counting) = self.told_by(source);
             stream.get_or_insert(of);
             let at = line.at.min(self.newest);

@@ -82,6 +82,7 @@ impl Bench {
             captures: None,
             open: None,
             tails: None,
+            identities: None,
         };
         let tenant = TenantId::parse("tenant").unwrap();
         sight(&context, &self.rules, &tenant, block, hits, received, &mut self.scratch)

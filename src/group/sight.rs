@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{Block, Fingerprint, Hit, RuleId, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of};
+use crate::model::{Block, Fingerprint, Hit, Line, RuleId, Stream, StreamId, TenantId, Timestamp, WindowKey, kubernetes_of};
 use crate::rules::{Rule, RuleSet};
 
 use super::config::GroupConfig;
+use super::confirmed::Identities;
 use super::evidence::{Captures, RawCapture};
 use super::fingerprint::{Counting, Place, tenant_hash};
 use super::heads::Earlier;
@@ -56,6 +57,8 @@ pub struct SightContext<'a> {
     pub open: Option<&'a OpenTraces>,
     /// The last lines of streams, for heads of traces that came before. `None`: nobody looks at them.
     pub tails: Option<&'a Tails>,
+    /// Who knows the pods of the cluster. `None`: claims stay claims.
+    pub identities: Option<&'a Identities>,
 }
 
 /// Memory that a thread keeps from batch to batch.
@@ -149,7 +152,7 @@ pub fn sight(
         let line = &block.lines()[hit.line as usize];
         let at = match slot {
             Some((rule, stream, at)) if rule == hit.rule && stream == line.stream => at,
-            _ => batch.slot(hit.rule, line.stream),
+            _ => batch.slot(hit.rule, line),
         };
         slot = Some((hit.rule, line.stream, at));
         batch.hit(at, hit.line as usize, record);
@@ -169,7 +172,11 @@ pub(super) struct Batch<'a> {
 }
 
 impl Source {
-    fn new(context: &SightContext<'_>, out: &Sightings, rule: RuleId, stream: Arc<Stream>) -> Self {
+    fn new(context: &SightContext<'_>, out: &Sightings, rule: RuleId, stream: Arc<Stream>, at: Timestamp) -> Self {
+        let stream = match context.identities {
+            Some(identities) => identities.confirm(stream, at),
+            None => stream,
+        };
         let (tenant, cluster, state) = (&out.tenant, context.cluster, context.names.of(rule));
         let place = Place::new(tenant, cluster, state, &stream);
         let counting = Counting::new(tenant, cluster, state, out.rules.rule(rule), &stream);
@@ -178,15 +185,16 @@ impl Source {
 }
 
 impl Batch<'_> {
-    pub(super) fn slot(&mut self, rule: RuleId, stream: u32) -> u32 {
+    pub(super) fn slot(&mut self, rule: RuleId, line: &Line) -> u32 {
+        let stream = line.stream;
         let scratch = &mut *self.scratch;
         let (context, out, block) = (self.context, &self.out, self.block);
         *scratch.index.entry((rule, stream)).or_insert_with(|| {
             let settings: &Rule = out.rules.rule(rule);
             let source = &block.streams()[stream as usize];
+            let source = Source::new(context, out, rule, Arc::clone(source), line.at);
             // Nothing in an alert is a record of the one that it is about.
-            let is_identified = !source.workload().pod.is_empty() || source.alert().is_some();
-            let source = Source::new(context, out, rule, Arc::clone(source));
+            let is_identified = !source.stream.workload().pod.is_empty() || source.stream.alert().is_some();
             let storm = context.storm.open(StormKey::new(source.place, source.stream.id()), self.received);
             scratch.sources.push(source);
             let source = (scratch.sources.len() - 1) as u32;
@@ -197,7 +205,8 @@ impl Batch<'_> {
     }
 
     /// Who logged a line.
-    pub(super) fn source(&mut self, slot_index: u32, text: &[u8]) -> u32 {
+    pub(super) fn source(&mut self, slot_index: u32, line: &Line) -> u32 {
+        let text = self.block.text(line);
         let scratch = &mut *self.scratch;
         let slot = &scratch.slots[slot_index as usize];
         let record = if slot.is_identified { None } else { kubernetes_of(text) };
@@ -215,7 +224,7 @@ impl Batch<'_> {
             Entry::Vacant(new) => {
                 let stream = scratch.sources[slot.source as usize].stream.with_record(&record);
                 scratch.record_bytes += stream.labels().bytes();
-                scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream)));
+                scratch.sources.push(Source::new(self.context, &self.out, slot.rule, Arc::new(stream), line.at));
                 *new.insert((scratch.sources.len() - 1) as u32)
             }
         }
@@ -242,7 +251,7 @@ impl Batch<'_> {
     }
 
     fn is_calm(&mut self, hit: &Hit) -> bool {
-        let slot = self.slot(hit.rule, self.block.lines()[hit.line as usize].stream);
+        let slot = self.slot(hit.rule, &self.block.lines()[hit.line as usize]);
         self.context.storm.is_calm(&self.scratch.slots[slot as usize].storm)
     }
 

@@ -170,7 +170,8 @@ fn a_renamed_rule_sees_the_same_fingerprints() {
     let before = StateNames::resolve(&old, BTreeMap::new(), &BTreeSet::new());
     let after = StateNames::resolve(&new, before.table.clone(), &BTreeSet::new());
     let sight_with = |rules: &Arc<RuleSet>, names: &StateNames| {
-        let context = SightContext { config: &config, cluster: "", storm: &storm, names, captures: None, open: None, tails: None };
+        let context =
+            SightContext { config: &config, cluster: "", storm: &storm, names, captures: None, open: None, tails: None, identities: None };
         sight(&context, rules, &tenant, &block, &hits, at(0), &mut SightScratch::default()).list.remove(0)
     };
     let (before, after) = (sight_with(&old, &before), sight_with(&new, &after));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{RuleId, Stream, Timestamp};
+use super::{LineContext, RecordContext, RuleId, Stream, Timestamp};
 
 /// One log line: where its bytes are in the block, when it happened and which stream it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Block {
     /// That many bytes at the end of `bytes` are left over from earlier requests and do not count.
     stale: usize,
     lines: Vec<Line>,
+    /// What records say beside their lines, by the number of the line in ascending order.
+    contexts: Vec<(u32, LineContext)>,
     streams: Vec<Arc<Stream>>,
     /// A line may stand behind one of a stream with a higher index.
     is_mixed: bool,
@@ -117,7 +119,7 @@ impl Block {
         let (after, last) = self.lines.last().map_or((0, 0), |last| (last.end, last.stream));
         self.is_mixed |= stream < last;
         let bytes = &self.bytes[..self.bytes.len() - self.stale];
-        (bytes, Appender { after, limit: bytes.len(), stream, lines: &mut self.lines })
+        (bytes, Appender { after, limit: bytes.len(), stream, lines: &mut self.lines, contexts: &mut self.contexts })
     }
 
     /// The lines stand in the order of their streams' indices, so those of one stream are together. False is said also where that is not
@@ -136,6 +138,37 @@ impl Block {
     /// Takes back all lines behind the first `lines`.
     pub fn truncate_lines(&mut self, lines: usize) {
         self.lines.truncate(lines);
+        self.contexts.truncate(self.contexts.partition_point(|(line, _)| (*line as usize) < lines));
+    }
+
+    /// What the record of a line says beside it; the line is named by its number.
+    #[must_use]
+    pub fn context_of(&self, line: usize) -> Option<RecordContext> {
+        let at = self.contexts.binary_search_by_key(&line, |(of, _)| *of as usize).ok()?;
+        Some(self.contexts[at].1.of(self.bytes()))
+    }
+
+    /// Leaves out the lines that `keep` does not want; it sees the stream and the text of each. Their bytes stay between the other lines.
+    pub fn retain_lines(&mut self, mut keep: impl FnMut(&Stream, &Line, &[u8]) -> bool) {
+        let Self { bytes, lines, streams, contexts, .. } = self;
+        // What is beside a line goes or moves with it. Both ascend.
+        let (mut before, mut after) = (0, 0);
+        let (mut read, mut written) = (0, 0);
+        lines.retain(|line| {
+            let keeps = keep(&streams[line.stream as usize], line, &bytes[line.start as usize..line.end as usize]);
+            while contexts.get(read).is_some_and(|(of, _)| *of == before) {
+                if keeps {
+                    contexts.swap(read, written);
+                    contexts[written].0 = after;
+                    written += 1;
+                }
+                read += 1;
+            }
+            before += 1;
+            after += u32::from(keeps);
+            keeps
+        });
+        contexts.truncate(written);
     }
 
     /// Makes room for that many further lines.
@@ -146,13 +179,15 @@ impl Block {
     /// Bytes of heap that the block holds, in use or not. Streams are shared and do not count.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.lines.capacity() * size_of::<Line>() + self.streams.capacity() * size_of::<Arc<Stream>>()
+        let tables = self.lines.capacity() * size_of::<Line>() + self.contexts.capacity() * size_of::<(u32, LineContext)>();
+        self.bytes.capacity() + tables + self.streams.capacity() * size_of::<Arc<Stream>>()
     }
 
     /// Empties the block and keeps its memory for the next request.
     pub fn clear(&mut self) {
         self.stale = self.bytes.len();
         self.lines.clear();
+        self.contexts.clear();
         self.streams.clear();
         self.is_mixed = false;
     }
@@ -164,6 +199,7 @@ impl Block {
 #[derive(Debug)]
 pub struct Appender<'b> {
     lines: &'b mut Vec<Line>,
+    contexts: &'b mut Vec<(u32, LineContext)>,
     /// End of the last line.
     after: u32,
     /// Length of the buffer.
@@ -182,6 +218,19 @@ impl Appender<'_> {
         assert!(in_order && line.stream == self.stream, "line out of order, out of bounds or of another stream");
         self.after = line.end;
         self.lines.push(line);
+    }
+
+    /// Says what the record of the last line tells beside it. Once for each line; nothing where there is none.
+    #[inline]
+    pub fn describe(&mut self, context: LineContext) {
+        if let Some(line) = self.lines.len().checked_sub(1) {
+            self.contexts.push((line as u32, context));
+        }
+    }
+
+    /// Makes room for that many further contexts.
+    pub fn reserve_contexts(&mut self, contexts: usize) {
+        self.contexts.reserve(contexts);
     }
 
     /// As [`Block::reserve_lines`].
@@ -217,6 +266,17 @@ mod tests {
         assert_eq!(block.bytes(), b"ab");
         block.space(5).copy_from_slice(b"abcde");
         assert_eq!(block.bytes(), b"abcde");
+    }
+
+    #[test]
+    fn lines_that_are_left_out_leave_the_others_as_they_are() {
+        let mut block = Block::over(b"one two three".to_vec());
+        block.add_stream(Arc::new(Stream::claimed(Labels::default())));
+        for (start, end) in [(0, 3), (4, 7), (8, 13)] {
+            block.push(Line { start, end, stream: 0, at: Timestamp(i64::from(start)) });
+        }
+        block.retain_lines(|stream, line, text| stream.labels().is_empty() && (line.at == Timestamp(0) || text == b"three"));
+        assert_eq!(block.lines().iter().map(|line| block.text(line)).collect::<Vec<_>>(), [&b"one"[..], b"three"]);
     }
 
     #[test]

@@ -113,7 +113,9 @@ impl Egress {
     /// The same for the lines around a hit.
     pub fn hide_evidence(&self, evidence: &mut Evidence) {
         let lines = evidence.before.iter_mut().chain(&mut evidence.after).map(|line| &mut line.line);
-        for line in lines.chain([&mut evidence.hit]) {
+        // Identities of traces and spans stay, as those of events do.
+        let severity = evidence.context.as_mut().map(|context| &mut context.severity_text);
+        for line in lines.chain([&mut evidence.hit]).chain(severity) {
             if let Cow::Owned(hidden) = self.hide(line) {
                 *line = hidden.into();
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EventRow, Timestamp};
+use super::{EventRow, RecordContext, Timestamp};
 
 /// Tells captures apart, so that lines which come later find theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub struct Evidence {
     pub hit: Box<str>,
     /// Lines after it, oldest first.
     pub after: Vec<EvidenceLine>,
+    /// Severity, trace and span of the hit, where its record told them beside the line.
+    pub context: Option<RecordContext>,
 }
 
 /// One change of the evidence of an event. The store keeps the first capture of an event and the last one.

@@ -30,6 +30,10 @@ pub struct Seq(pub u64);
 pub enum SourceName {
     /// Loki's push protocol over HTTP.
     LokiPush,
+    /// OTLP, over HTTP or gRPC.
+    Otlp,
+    /// Lines over HTTP, as log agents send them to any HTTP server.
+    HttpLines,
     /// Files of this machine.
     Files,
     /// A Loki that is asked for its lines.
@@ -46,27 +50,40 @@ pub enum SourceName {
     Falco,
     /// Incidents of PagerDuty's webhook.
     PagerDuty,
+    /// The systemd journal in its export format.
+    Journald,
 }
 
 impl SourceName {
     /// All sources, for metrics that create every label value at zero.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::LokiPush,
+        Self::Otlp,
+        Self::HttpLines,
         Self::Files,
         Self::LokiTail,
         Self::KubernetesEvents,
         Self::Forward,
         Self::Syslog,
+        Self::Journald,
         Self::Alertmanager,
         Self::Falco,
         Self::PagerDuty,
     ];
+
+    /// What comes by this door is said of workloads and not by them: lines about this program are not its own.
+    #[must_use]
+    pub fn tells_of_others(self) -> bool {
+        matches!(self, Self::KubernetesEvents | Self::Alertmanager | Self::Falco | Self::PagerDuty)
+    }
 
     /// The name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LokiPush => "loki_push",
+            Self::Otlp => "otlp",
+            Self::HttpLines => "http_lines",
             Self::Files => "files",
             Self::LokiTail => "loki_tail",
             Self::KubernetesEvents => "kubernetes_events",
@@ -75,6 +92,7 @@ impl SourceName {
             Self::Alertmanager => "alertmanager",
             Self::Falco => "falco",
             Self::PagerDuty => "pagerduty",
+            Self::Journald => "journald",
         }
     }
 }

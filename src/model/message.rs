@@ -54,7 +54,8 @@ pub fn unicode_escape(text: &[u8]) -> Option<u16> {
 }
 
 /// What stands between two quotes of JSON, without its escapes.
-pub(super) fn decoded(escaped: &[u8]) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn decoded(escaped: &[u8]) -> Cow<'_, [u8]> {
     Value::Quoted(escaped).decode()
 }
 

@@ -9,6 +9,7 @@ mod absence;
 mod alert;
 mod block;
 mod change;
+mod context;
 mod cursor;
 mod egress;
 mod event;
@@ -19,6 +20,7 @@ mod incident;
 mod labels;
 mod life;
 pub mod message;
+mod pods;
 mod priority;
 mod reason;
 mod record;
@@ -35,6 +37,7 @@ pub use block::{Appender, Block, Hit, Line};
 pub use change::{
     Changes, EventHead, EventWrite, FeedKind, FeedWrite, Folded, Removal, TemplateBirth, TextWrite, TraceRows, WindowKey, WindowState,
 };
+pub use context::{LineContext, RecordContext};
 pub use cursor::{Cursor, CursorTooLarge, MAX_CURSOR_KEY, MAX_CURSOR_VALUE};
 pub use egress::Egress;
 pub use event::{ErrorEvent, EventId, EventOrigin, EventRow, EventState, TransitionReason};
@@ -47,6 +50,7 @@ pub use incident::{
 };
 pub use labels::{DuplicateLabel, Labels};
 pub use life::{HealthyTime, KEPT_OUTBREAKS, Life, Moment, Notice};
+pub use pods::{KnownPod, PodRef, Pods};
 pub use priority::{Priority, PriorityError};
 pub use reason::{DropReason, Refusal};
 pub use record::{Kubernetes, MAX_NAME, kubernetes_of};

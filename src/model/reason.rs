@@ -46,13 +46,17 @@ pub enum DropReason {
     BadLabels,
     /// The entry itself is not valid.
     BadEntry,
-    /// The whole request was committed before.
+    /// The whole request was committed before, or the line was read again from where it was read.
     Repeated,
+    /// A Loki made the line of those of others.
+    Derived,
+    /// This program wrote the line itself.
+    OwnLogs,
 }
 
 impl DropReason {
     /// All reasons, for metrics that create every label value at zero.
-    pub const ALL: [Self; 3] = [Self::BadLabels, Self::BadEntry, Self::Repeated];
+    pub const ALL: [Self; 5] = [Self::BadLabels, Self::BadEntry, Self::Repeated, Self::Derived, Self::OwnLogs];
 
     /// The value of the metric label `reason`.
     #[must_use]
@@ -61,6 +65,8 @@ impl DropReason {
             Self::BadLabels => "bad_labels",
             Self::BadEntry => "bad_entry",
             Self::Repeated => "repeated",
+            Self::Derived => "derived",
+            Self::OwnLogs => "own_logs",
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Alert, Kubernetes, Labels, Provenance, Workload};
+use super::workload::names_a_process;
+use super::{Alert, KnownPod, Kubernetes, Labels, Provenance, Workload};
 
 /// Hash of a stream's labels, equal for equal label sets in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,45 @@ impl Stream {
         let added = told.iter().filter(|(_, known, _)| known.is_empty()).map(|(name, _, value)| (*name, *value));
         let pairs = sent.chain(added).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self::claimed(Labels::try_new(pairs).expect("a workload takes each part from the label of this name, if there is one"))
+    }
+
+    /// The stream with the identity that the cluster knows: that of its pod, under this name of the workload. Labels stay as sent.
+    #[must_use]
+    pub fn confirmed(&self, pod: &KnownPod, workload: &str) -> Self {
+        // A pod that has no node yet says nothing of it.
+        let node = if pod.node.is_empty() { &self.workload.node } else { &pod.node };
+        let workload = Workload {
+            namespace: pod.namespace.clone(),
+            name: workload.into(),
+            pod: pod.pod.clone(),
+            container: self.workload.container.clone(),
+            node: node.clone(),
+            // Of a path that the kubelet wrote more is known than that there is such a pod.
+            provenance: match self.workload.provenance {
+                Provenance::Claim => Provenance::ApiServer,
+                known => known,
+            },
+        };
+        self.of_workload(workload)
+    }
+
+    /// The stream as one of this workload. Labels stay as sent.
+    #[must_use]
+    pub fn of_workload(&self, workload: Workload) -> Self {
+        Self { id: self.id, labels: self.labels.clone(), workload, alert: self.alert.clone() }
+    }
+
+    /// The stream of a node that the cluster has.
+    #[must_use]
+    pub fn of_known_node(&self) -> Self {
+        self.of_workload(Workload { provenance: Provenance::ApiServer, ..self.workload.clone() })
+    }
+
+    /// True when a label says that a process or service of this name logged.
+    #[must_use]
+    pub fn names_process(&self, name: &str) -> bool {
+        let is_name = |value: &str| value == name || value.strip_suffix(".service") == Some(name);
+        self.labels.iter().any(|(label, value)| is_name(value) && names_a_process(label))
     }
 
     /// The identity of the label set.

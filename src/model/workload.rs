@@ -9,6 +9,8 @@ pub enum Provenance {
     Claim,
     /// The kubelet wrote the lines to a file whose path says so.
     KubeletPath,
+    /// The API server has the pod that the sender's labels name, or the node where they name no pod: workload and node are as it says.
+    ApiServer,
 }
 
 impl Provenance {
@@ -18,13 +20,14 @@ impl Provenance {
         match self {
             Self::Claim => "claim",
             Self::KubeletPath => "kubelet_path",
+            Self::ApiServer => "api_server",
         }
     }
 
     /// The inverse of [`Provenance::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Claim, Self::KubeletPath].into_iter().find(|known| known.as_str() == text)
+        [Self::Claim, Self::KubeletPath, Self::ApiServer].into_iter().find(|known| known.as_str() == text)
     }
 }
 
@@ -33,7 +36,8 @@ impl Provenance {
 pub struct Workload {
     /// Kubernetes namespace.
     pub namespace: Box<str>,
-    /// What stays when a pod is replaced: the pod's name without its random suffix, else Loki's `service_name`.
+    /// What stays when a pod is replaced: what the API server says that manages it; else the pod's name without its random suffix, else Loki's
+    /// `service_name`.
     pub name: Box<str>,
     /// Pod name.
     pub pod: Box<str>,
@@ -68,6 +72,9 @@ const SERVICE_NAME: [&str; 14] = [
     "k8s_job_name",
 ];
 
+/// Labels in which collectors of syslog and the journal say who logged.
+const PROCESS: [&str; 8] = ["syslog_identifier", "SYSLOG_IDENTIFIER", "app_name", "appname", "comm", "_COMM", "unit", "_SYSTEMD_UNIT"];
+
 /// What Loki writes when no label names the service.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
@@ -90,6 +97,11 @@ impl Workload {
             pod,
         }
     }
+}
+
+/// True when a label of this name says which program or service logged.
+pub(super) fn names_a_process(label: &str) -> bool {
+    [&SERVICE_NAME[..], &CONTAINER, &PROCESS].iter().any(|names| names.contains(&label))
 }
 
 /// A pod's name without the suffix that its controller added.

@@ -200,6 +200,18 @@ pub struct Evidence {
     /// Lines after it, oldest first, as far as they had come.
     #[prost(message, repeated, tag = "4")]
     pub after: ::prost::alloc::vec::Vec<EvidenceLine>,
+    /// Severity of the hit by OpenTelemetry's numbers, 1 to 24; 0 where its record told none beside the line.
+    #[prost(uint32, tag = "5")]
+    pub severity_number: u32,
+    /// The sender's own word for it.
+    #[prost(string, tag = "6")]
+    pub severity_text: ::prost::alloc::string::String,
+    /// Identity of the trace that the hit belongs to, 32 hex digits; empty where its record told none.
+    #[prost(string, tag = "7")]
+    pub trace_id: ::prost::alloc::string::String,
+    /// Identity of the span, 16 hex digits.
+    #[prost(string, tag = "8")]
+    pub span_id: ::prost::alloc::string::String,
 }
 /// One line.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -615,6 +627,8 @@ pub enum Provenance {
     Claim = 1,
     /// The kubelet wrote the lines to a file whose path says so.
     KubeletPath = 2,
+    /// The API server of the cluster has the pod, or the node where no pod is named.
+    ApiServer = 3,
 }
 impl Provenance {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -626,6 +640,7 @@ impl Provenance {
             Self::Unspecified => "PROVENANCE_UNSPECIFIED",
             Self::Claim => "PROVENANCE_CLAIM",
             Self::KubeletPath => "PROVENANCE_KUBELET_PATH",
+            Self::ApiServer => "PROVENANCE_API_SERVER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -634,6 +649,7 @@ impl Provenance {
             "PROVENANCE_UNSPECIFIED" => Some(Self::Unspecified),
             "PROVENANCE_CLAIM" => Some(Self::Claim),
             "PROVENANCE_KUBELET_PATH" => Some(Self::KubeletPath),
+            "PROVENANCE_API_SERVER" => Some(Self::ApiServer),
             _ => None,
         }
     }

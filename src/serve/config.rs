@@ -13,6 +13,12 @@ pub use crate::model::Secret;
 /// Loki's push protocol, on the port that Loki has.
 const INGEST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
 
+/// OTLP over gRPC, on the port that it has everywhere.
+const OTLP_GRPC_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4317);
+
+/// OTLP over HTTP, the same.
+const OTLP_HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4318);
+
 /// REST API, gRPC feed, health and metrics.
 const API_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -26,7 +32,7 @@ const MAX_PEERS: usize = 256;
 /// the message with which it finds its connection closed, so that is for peers that disappeared without a word.
 const PEER_IDLE_TIMEOUT: Span = Span::secs(3600);
 
-/// Two listeners at this limit stay below the 1,024 file descriptors that a process usually gets. A connection costs up to 400 KiB of
+/// The two listeners that most use stay below the 1,024 file descriptors that a process usually gets. A connection costs up to 400 KiB of
 /// buffers, 20 KiB when it idles.
 const MAX_CONNECTIONS: usize = 512;
 
@@ -65,6 +71,13 @@ pub struct ServeConfig {
     /// Where people and programs ask. The default address is `127.0.0.1:8080`.
     #[serde(deserialize_with = "api_listener")]
     pub api: ListenerConfig,
+    /// Where OTLP's senders push logs over gRPC. The default address is `127.0.0.1:4317`.
+    #[serde(deserialize_with = "otlp_grpc_listener")]
+    pub otlp_grpc: ListenerConfig,
+    /// Where OTLP's senders push logs over HTTP. The default address is `127.0.0.1:4318`; `/otlp/v1/logs` and `/v1/logs` are also paths of
+    /// `ingest`.
+    #[serde(deserialize_with = "otlp_http_listener")]
+    pub otlp_http: ListenerConfig,
     /// Where Fluent Bit and Fluentd send by the Forward protocol. Absent: nowhere. `{}`: `127.0.0.1:24224`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardConfig>,
@@ -80,7 +93,7 @@ pub struct ServeConfig {
     /// Limits of single requests to the API.
     pub requests: RequestConfig,
     /// Time between the signal to stop, from which on `/ready` answers 503, and the moment when the listeners close. Until then everything
-    /// is served. Absent: 5s, and none when both listeners are on loopback, where no load balancer asks.
+    /// is served. Absent: 5s, and none when all listeners are on loopback, where no load balancer asks.
     pub drain_delay: Option<Span>,
 }
 
@@ -88,6 +101,8 @@ pub struct ServeConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerConfig {
+    /// False: nobody listens there. `ingest` and `api` are always there.
+    pub enabled: bool,
     /// IP address and port, such as `0.0.0.0:3100` or `[::1]:3100`. Port 0 takes any free one. Off loopback needs keys or
     /// `allow_unauthenticated`.
     #[schemars(with = "Option<String>")]
@@ -300,6 +315,8 @@ impl Default for ServeConfig {
         Self {
             ingest: ListenerConfig { address: Some(INGEST_ADDRESS), ..ListenerConfig::default() },
             api: ListenerConfig { address: Some(API_ADDRESS), ..ListenerConfig::default() },
+            otlp_grpc: ListenerConfig { address: Some(OTLP_GRPC_ADDRESS), ..ListenerConfig::default() },
+            otlp_http: ListenerConfig { address: Some(OTLP_HTTP_ADDRESS), ..ListenerConfig::default() },
             forward: None,
             syslog: None,
             auth: AuthConfig::default(),
@@ -324,12 +341,25 @@ impl ServeConfig {
         self.api.address.unwrap_or(API_ADDRESS)
     }
 
+    /// The listeners that are on, each with its setting, its address and its section.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(&'static str, SocketAddr, &ListenerConfig)> {
+        let all = [
+            ("serve.ingest", INGEST_ADDRESS, &self.ingest),
+            ("serve.api", API_ADDRESS, &self.api),
+            ("serve.otlp_grpc", OTLP_GRPC_ADDRESS, &self.otlp_grpc),
+            ("serve.otlp_http", OTLP_HTTP_ADDRESS, &self.otlp_http),
+        ];
+        let on = all.into_iter().filter(|(_, _, listener)| listener.enabled);
+        on.map(|(setting, usual, listener)| (setting, listener.address.unwrap_or(usual), listener)).collect()
+    }
+
     /// Time between the signal to stop and the end of the listeners.
     #[must_use]
     pub fn drain_delay(&self) -> Span {
         let others = self.forward.iter().map(|forward| forward.address).chain(self.syslog.iter().flat_map(SyslogConfig::addresses));
-        let private =
-            [self.ingest_address(), self.api_address()].into_iter().chain(others).all(|address| address.ip().to_canonical().is_loopback());
+        let mut addresses = self.listeners().into_iter().map(|(_, address, _)| address).chain(others);
+        let private = addresses.all(|address| address.ip().to_canonical().is_loopback());
         self.drain_delay.unwrap_or(if private { Span::secs(0) } else { DRAIN_DELAY })
     }
 }
@@ -352,6 +382,7 @@ impl RedactConfig {
 impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             address: None,
             tls: None,
             allow_unauthenticated: false,
@@ -428,14 +459,25 @@ impl Role {
 }
 
 /// A section that names other things only keeps the address of its listener.
-fn ingest_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+fn listener_at<'de, D: Deserializer<'de>>(deserializer: D, usual: SocketAddr) -> Result<ListenerConfig, D::Error> {
     let listener = ListenerConfig::deserialize(deserializer)?;
-    Ok(ListenerConfig { address: listener.address.or(Some(INGEST_ADDRESS)), ..listener })
+    Ok(ListenerConfig { address: listener.address.or(Some(usual)), ..listener })
+}
+
+fn ingest_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+    listener_at(deserializer, INGEST_ADDRESS)
 }
 
 fn api_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
-    let listener = ListenerConfig::deserialize(deserializer)?;
-    Ok(ListenerConfig { address: listener.address.or(Some(API_ADDRESS)), ..listener })
+    listener_at(deserializer, API_ADDRESS)
+}
+
+fn otlp_grpc_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+    listener_at(deserializer, OTLP_GRPC_ADDRESS)
+}
+
+fn otlp_http_listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ListenerConfig, D::Error> {
+    listener_at(deserializer, OTLP_HTTP_ADDRESS)
 }
 
 #[cfg(test)]
@@ -458,6 +500,8 @@ mod tests {
             (r#"{"api": {"address": "[::]:8080"}}"#, 5),
             (r#"{"api": {"address": "[::1]:8080"}, "drain_delay": "7s"}"#, 7),
             (r#"{"api": {"address": "0.0.0.0:8080"}, "drain_delay": "0s"}"#, 0),
+            (r#"{"otlp_grpc": {"address": "0.0.0.0:4317"}}"#, 5),
+            (r#"{"otlp_grpc": {"address": "0.0.0.0:4317", "enabled": false}}"#, 0),
         ];
         for (text, seconds) in cases {
             let config: ServeConfig = serde_json::from_str(text).expect("a valid section");

@@ -56,7 +56,12 @@ pub fn evidence(evidence: &Evidence) -> v1::Evidence {
     let lines = |lines: &[EvidenceLine]| {
         lines.iter().map(|line| v1::EvidenceLine { at: Some(timestamp(line.at)), line: line.line.to_string() }).collect()
     };
+    let context = evidence.context.clone().unwrap_or_default();
     v1::Evidence {
+        severity_number: context.severity_number.into(),
+        severity_text: context.severity_text.into(),
+        trace_id: context.trace_id.into(),
+        span_id: context.span_id.into(),
         at: Some(timestamp(evidence.at)),
         before: lines(&evidence.before),
         hit: evidence.hit.to_string(),
@@ -257,6 +262,7 @@ fn workload(workload: &model::Workload) -> v1::Workload {
         provenance: match workload.provenance {
             Provenance::Claim => v1::Provenance::Claim.into(),
             Provenance::KubeletPath => v1::Provenance::KubeletPath.into(),
+            Provenance::ApiServer => v1::Provenance::ApiServer.into(),
         },
     }
 }

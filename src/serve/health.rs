@@ -10,7 +10,8 @@ use http::{HeaderValue, StatusCode, Version};
 
 use crate::flow::Readiness;
 
-/// `/health` answers `OK` for as long as the process lives. `/ready` answers `Ready`, or 503 with a line for each reason why not.
+/// `/health` answers `OK` for as long as the process lives. `/ready` answers `Ready`, or 503 with a line for each reason why not. What is not as it
+/// should be and keeps nobody from being served, such as a source that is behind, has a line in both answers.
 pub fn routes(readiness: Readiness) -> Router {
     Router::new().route("/health", get(|| async { "OK" })).route("/ready", get(ready)).with_state(readiness)
 }
@@ -32,9 +33,11 @@ async fn close_when_draining(State(readiness): State<Readiness>, request: Reques
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
+    let remarks: String = readiness.remarks().iter().map(|remark| format!("{remark}\n")).collect();
     if reasons.is_empty() {
-        return "Ready".into_response();
+        let text = if remarks.is_empty() { "Ready".to_owned() } else { format!("Ready\n{remarks}") };
+        return text.into_response();
     }
-    let text: String = reasons.iter().map(|reason| format!("not ready: {reason}\n")).collect();
+    let text: String = reasons.iter().map(|reason| format!("not ready: {reason}\n")).chain([remarks]).collect();
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }

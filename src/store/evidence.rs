@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CaptureId, EventRow, Evidence, EvidenceLine, EvidenceWrite, Timestamp};
+use crate::model::{CaptureId, EventRow, Evidence, EvidenceLine, EvidenceWrite, RecordContext, Timestamp};
 
 use super::row::wrong;
 use super::{Store, StoreError};
@@ -34,6 +34,16 @@ struct Coded<'a> {
     before: Vec<(i64, Box<str>)>,
     hit: std::borrow::Cow<'a, str>,
     after: Vec<(i64, Box<str>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    context: Option<CodedContext>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CodedContext {
+    severity: u8,
+    severity_text: Box<str>,
+    trace: Box<str>,
+    span: Box<str>,
 }
 
 impl Store {
@@ -84,7 +94,13 @@ pub(super) fn put(connection: &Connection, writes: &[EvidenceWrite]) -> Result<(
 fn encoded(evidence: &Evidence) -> String {
     let lines = |lines: &[EvidenceLine]| lines.iter().map(|line| (line.at.nanos(), line.line.clone())).collect();
     let (before, after) = (lines(&evidence.before), lines(&evidence.after));
-    let coded = Coded { at: evidence.at.nanos(), before, hit: (&*evidence.hit).into(), after };
+    let context = evidence.context.as_ref().map(|context| CodedContext {
+        severity: context.severity_number,
+        severity_text: context.severity_text.clone(),
+        trace: context.trace_id.clone(),
+        span: context.span_id.clone(),
+    });
+    let coded = Coded { at: evidence.at.nanos(), before, hit: (&*evidence.hit).into(), after, context };
     serde_json::to_string(&coded).expect("numbers and texts are JSON")
 }
 
@@ -98,5 +114,11 @@ fn capture(row: &Row<'_>, at: usize) -> Result<Option<Evidence>> {
         before: lines(coded.before),
         hit: coded.hit.into(),
         after: lines(coded.after),
+        context: coded.context.map(|context| RecordContext {
+            severity_number: context.severity,
+            severity_text: context.severity_text,
+            trace_id: context.trace,
+            span_id: context.span,
+        }),
     }))
 }

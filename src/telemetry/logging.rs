@@ -55,7 +55,8 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
+    // The client of the API server logs each failed request as an error; who asked says so once, and counts.
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("kube_client", LevelFilter::OFF).with_target(OURS, level)
 }
 
 #[cfg(test)]

@@ -22,7 +22,40 @@ def loki_gzip(address):
     return LokiLoggerHandler(url=f"{address}/loki/api/v1/push", labels={"app": "peer"}, timeout=1)
 
 
-SENDERS = {"python-logging-loki": loki_plain, "loki-logger-handler": loki_gzip}
+def otlp_grpc(address):
+    """OpenTelemetry's SDK over gRPC, in gzip, from a thread of its own."""
+    import grpc
+    from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+
+    return otlp(OTLPLogExporter(endpoint=address, insecure=True, compression=grpc.Compression.Gzip))
+
+
+def otlp_http(address):
+    """The same over HTTP."""
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    return otlp(OTLPLogExporter(endpoint=f"{address}/v1/logs", compression=Compression.Gzip))
+
+
+def otlp(exporter):
+    import atexit
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+    from opentelemetry.sdk.resources import Resource
+
+    provider = LoggerProvider(resource=Resource.create({"service.name": "peer", "k8s.pod.name": "peer-0"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_export_batch_size=10))
+    atexit.register(provider.shutdown)
+    return LoggingHandler(logger_provider=provider)
+
+
+SENDERS = {
+    "python-logging-loki": loki_plain,
+    "loki-logger-handler": loki_gzip,
+    "opentelemetry-sdk (grpc)": otlp_grpc,
+    "opentelemetry-sdk (http)": otlp_http,
+}
 
 
 def main():

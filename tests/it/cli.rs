@@ -231,7 +231,7 @@ fn busy_with(api: impl FnOnce(&Path) -> String) -> Busy {
     let config = folder.path().join("config.yaml");
     let content = format!(
         "serve:\n  ingest: {{address: '127.0.0.1:0', allow_unauthenticated: true}}\n  api: {{address: '127.0.0.1:0'{}}}\n  \
-         auth: {{keys: [{{name: all, role: operator, key_file: {}}}]}}\ngroup: {{trace: {{hold: 0s}}}}\n",
+         otlp_grpc: {{enabled: false}}\n  otlp_http: {{enabled: false}}\n  auth: {{keys: [{{name: all, role: operator, key_file: {}}}]}}\ngroup: {{trace: {{hold: 0s}}}}\n",
         api(folder.path()),
         key.display()
     );

@@ -266,7 +266,7 @@ fn a_secret_is_never_printed_and_never_the_name_of_one() {
 fn every_key_of_old_is_taken_with_a_warning() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/default.yaml");
     let file = written(&format!(
-        "loki: {{url: 'http://loki:3100', query: '{{}}', poll_interval: 30s, lookback: 5m, tenant_id: t, username: u, password: p}}
+        "loki: {{url: 'http://loki:3100', query: '{{app=\"x\"}}', poll_interval: 30s, lookback: 5m, tenant_id: t, username: u, password: p}}
 kubernetes: {{in_cluster: true, kubeconfig: /k}}
 web: {{listen: 'localhost:8081', base_path: /kube-sentinel, timeout: 15s}}
 remediation: {{enabled: true, dry_run: false, max_actions_per_hour: 50, excluded_namespaces: [kube-system]}}
@@ -296,6 +296,8 @@ tenants: {{a: {{namespaces: [x], rules_file: r, notification_channel: c}}}}
         assert!(warned, "{key}: {}", checked.err);
     }
     let shown = file.print();
+    assert!(shown.contains("url: http://loki:3100") && shown.contains("username: u") && shown.contains("poll_interval: 30s"), "{shown}");
+    assert!(!shown.contains("password: p"), "{shown}");
     assert!(shown.contains("address: 127.0.0.1:8081") && shown.contains(rules) && shown.contains("path: null"), "{shown}");
     // The old program listened on every address by default; here that takes a key or a word.
     let open = written("web: {listen: ':8080'}\n").check();

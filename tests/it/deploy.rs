@@ -54,14 +54,15 @@ fn each_configuration_in_a_manifest_is_accepted_with_its_mounts_in_place() {
             .replace("/var/lib/kube-sentinel", &folder.path().to_string_lossy());
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, text).expect("a file");
-        run(Command::new(binary()).args(["config", "check", "--config"]).arg(&file));
+        let environment = [("NODE_NAME", "node-1"), ("POD_NAME", "shop-0"), ("POD_NAMESPACE", "shop")];
+        run(Command::new(binary()).envs(environment).args(["config", "check", "--config"]).arg(&file));
         checked += 1;
     }
     assert!(checked > 0);
 }
 
 #[test]
-fn no_manifest_runs_two_replicas_as_root_or_with_an_open_file_system() {
+fn no_manifest_runs_two_replicas_or_gives_the_program_more_than_it_needs() {
     let pods: Vec<Value> =
         manifests().iter().flat_map(|file| objects(file)).filter(|object| object["spec"]["template"].is_object()).collect();
     assert!(!pods.is_empty());
@@ -79,6 +80,27 @@ fn no_manifest_runs_two_replicas_as_root_or_with_an_open_file_system() {
             assert_eq!(security["capabilities"]["drop"][0], "ALL", "{name}");
         }
     }
+}
+
+#[test]
+fn the_collector_sends_to_a_port_that_the_service_has_and_a_listener_takes() {
+    let snippet = &objects(&deploy("senders/otel-collector.yaml"))[0];
+    let used: Vec<&str> =
+        snippet["service"]["pipelines"]["logs"]["exporters"].as_array().expect("exporters").iter().filter_map(Value::as_str).collect();
+    let (host, port) = snippet["exporters"][used[0]]["endpoint"]
+        .as_str()
+        .and_then(|endpoint| endpoint.strip_prefix("http://")?.split_once(':'))
+        .expect("an endpoint");
+    let all = objects(&deploy("deployment.yaml"));
+    let of_kind = |kind: &str| all.iter().find(|object| object["kind"] == kind).expect("it is there");
+    let service = of_kind("Service");
+    let name = |object: &Value, part: &str| object["metadata"][part].as_str().expect("a name").to_owned();
+    assert_eq!(host, format!("{}.{}.svc", name(service, "name"), name(service, "namespace")));
+    let ports = service["spec"]["ports"].as_array().expect("ports");
+    assert!(ports.iter().any(|of| of["name"] == "otlp-http" && of["port"].to_string() == port), "{ports:?}");
+    let text = of_kind("ConfigMap")["data"]["config.yaml"].as_str().expect("our configuration");
+    let config: Value = serde_saphyr::from_str(text).expect("YAML");
+    assert_eq!(config["serve"]["otlp_http"]["address"], format!("0.0.0.0:{port}"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use http::Request;
 use http_body_util::BodyExt;
-use kube_sentinel::collect::{AlertSecrets, CollectConfig, Doors, Metrics, routes};
+use kube_sentinel::collect::{AlertSecrets, CollectConfig, Doors, Metrics, routers};
 use kube_sentinel::flow::{Batch, Budget, Clock, Fate, Intake, Readiness, RequestDigest, SourceLimits, Sources};
 use kube_sentinel::model::{HealthyTime, Refusal, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -30,6 +30,7 @@ pub(crate) struct Line {
 /// A door with an intake that writes down what it gets.
 pub(crate) struct Bench {
     router: Router,
+    otlp: Router,
     pub(crate) budget: Budget,
     pub(crate) readiness: Readiness,
     metrics: PrometheusHandle,
@@ -85,7 +86,8 @@ impl Bench {
             metrics: Arc::new(Metrics::register(&recorder)),
             digest_seed: 7,
         };
-        Self { router: routes(doors, &secrets).guarded, budget, readiness, metrics: recorder.handle(), seen }
+        let routers = routers(doors, &secrets);
+        Self { router: routers.ingest, otlp: routers.otlp, budget, readiness, metrics: recorder.handle(), seen }
     }
 
     pub(crate) async fn push(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
@@ -97,6 +99,15 @@ impl Bench {
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("our own body").to_bytes();
         Answer { code: head.status.as_u16(), body: String::from_utf8(body.to_vec()).expect("text"), headers: head.headers }
+    }
+
+    /// Sends a request to the listener of OTLP and gives the answer as it is: head, body and trailers.
+    pub(crate) async fn send_otlp(&self, request: Request<Body>) -> (http::response::Parts, Bytes, http::HeaderMap) {
+        let response = self.otlp.clone().oneshot(request).await.expect("a router does not fail");
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("our own body");
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        (head, body.to_bytes(), trailers)
     }
 
     /// The lines of all batches, one vector for each.

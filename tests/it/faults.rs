@@ -152,7 +152,7 @@ fn fails(extra: &str, code: Option<i32>, texts: &[&str]) {
 
 #[test]
 fn a_configuration_that_cannot_work_is_bad_usage_and_every_message_says_where() {
-    fails("colect: {}\n", USAGE, &["config.yaml:6", "colect"]);
+    fails("colect: {}\n", USAGE, &["config.yaml:8", "colect"]);
     fails("collect:\n  max_body: 1GiB\n", USAGE, &["config.yaml", "collect.max_body", "collect.memory"]);
     fails("rules:\n  files: [/nowhere/rules.yaml]\n", USAGE, &["/nowhere/rules.yaml"]);
     for listener in ["ingest", "api"] {

@@ -31,13 +31,27 @@ const LINES: u64 = 40;
 /// Connections that are cut before one goes through.
 const CUT: usize = 1;
 
-const PEERS: [Peer; 2] = [
+const PEERS: [Peer; 4] = [
     Peer { name: "python-logging-loki", door: "Loki push, JSON", address: ingest, url: http },
     Peer { name: "loki-logger-handler", door: "Loki push, JSON in gzip", address: ingest, url: http },
+    Peer { name: "opentelemetry-sdk (grpc)", door: "OTLP over gRPC, gzip", address: otlp_grpc, url: http },
+    Peer { name: "opentelemetry-sdk (http)", door: "OTLP over HTTP, gzip", address: otlp_http, url: http },
 ];
 
 fn ingest(program: &Program) -> SocketAddr {
-    program.ingest_url().trim_start_matches("http://").parse().expect("an address")
+    address_of(program.ingest_url())
+}
+
+fn otlp_grpc(program: &Program) -> SocketAddr {
+    address_of(program.url_of("otlp_grpc").expect("it is on"))
+}
+
+fn otlp_http(program: &Program) -> SocketAddr {
+    address_of(program.url_of("otlp_http").expect("it is on"))
+}
+
+fn address_of(url: &str) -> SocketAddr {
+    url.trim_start_matches("http://").parse().expect("an address")
 }
 
 fn http(address: SocketAddr) -> String {

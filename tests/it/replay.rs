@@ -408,7 +408,7 @@ fn what_did_fire_is_read_from_a_store_in_use() {
 ",
     );
     let config = format!(
-        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\ngroup: {{trace: {{hold: 0s}}}}\n",
+        "rules: {{files: [{}]}}\nserve:\n  ingest: {{address: '127.0.0.1:0'}}\n  api: {{address: '127.0.0.1:0'}}\n  otlp_grpc: {{enabled: false}}\n  otlp_http: {{enabled: false}}\ngroup: {{trace: {{hold: 0s}}}}\n",
         place.0.path().join("in_force.yaml").display()
     );
     let (config, data) = (place.file("config.yaml", &config), place.0.path().join("data"));

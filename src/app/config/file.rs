@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_saphyr::{Error, Location};
 
 use crate::app::legacy::{self, Legacy};
+use crate::cluster::KubernetesConfig;
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
@@ -16,7 +17,7 @@ use crate::serve::ServeConfig;
 use crate::telemetry::TelemetryConfig;
 
 use super::outline::Outline;
-use super::{Config, ConfigProblem, Fault, RulesConfig};
+use super::{Config, ConfigProblem, Fault, ProbeConfig, RulesConfig};
 
 /// Faults of the text that are told at once; each costs another reading.
 const MOST_FAULTS: usize = 50;
@@ -40,14 +41,15 @@ struct Written {
     cluster: String,
     rules: RulesConfig,
     collect: CollectConfig,
+    kubernetes: KubernetesConfig,
     detect: DetectConfig,
     group: GroupConfig,
     serve: ServeConfig,
     store: legacy::Store,
     log: TelemetryConfig,
+    probe: ProbeConfig,
     rules_file: Option<PathBuf>,
     loki: Option<legacy::Loki>,
-    kubernetes: Option<legacy::Kubernetes>,
     web: Option<legacy::Web>,
     remediation: Option<legacy::Remediation>,
     extensions: Option<serde_json::Value>,
@@ -146,16 +148,17 @@ impl Written {
             cluster: self.cluster,
             rules: self.rules,
             collect: self.collect,
+            kubernetes: self.kubernetes,
             detect: self.detect,
             group: self.group,
             serve: self.serve,
             store: self.store.config,
             log: self.log,
+            probe: self.probe,
         };
         let old = Legacy {
             rules_file: self.rules_file,
             loki: self.loki,
-            kubernetes: self.kubernetes,
             web: self.web,
             remediation: self.remediation,
             store_type: self.store.kind,

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::KubernetesConfig;
 use crate::collect::CollectConfig;
 use crate::detect::DetectConfig;
 use crate::group::GroupConfig;
@@ -43,6 +44,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Log doors.
     pub collect: CollectConfig,
+    /// The API server of the cluster.
+    pub kubernetes: KubernetesConfig,
     /// Matching engine.
     pub detect: DetectConfig,
     /// Grouping of hits into events.
@@ -53,6 +56,20 @@ pub struct Config {
     pub store: StoreConfig,
     /// Our own log.
     pub log: TelemetryConfig,
+    /// The self-probe.
+    pub probe: ProbeConfig,
+}
+
+/// The self-probe: a canary line goes in through the ingest listener again and again, and the API is asked whether it was counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Send canaries. Their results are the metrics `kube_sentinel_probe_*`, their event stays pending.
+    pub enabled: bool,
+    /// Time between two canaries.
+    pub interval: Span,
+    /// A canary that is not counted after this time is lost.
+    pub timeout: Span,
 }
 
 /// Where rules come from.
@@ -82,6 +99,13 @@ fn state_folder() -> PathBuf {
         .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("kube-sentinel")))
         .or_else(|| variable("HOME").map(|home| home.join(".local/state/kube-sentinel")))
         .unwrap_or_else(|| PathBuf::from("kube-sentinel-data"))
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        // A break shows within half a minute, and four commits a minute are nothing.
+        Self { enabled: false, interval: Span::secs(15), timeout: Span::secs(10) }
+    }
 }
 
 impl Default for RulesConfig {
@@ -174,9 +198,13 @@ pub fn load_config(overrides: &Overrides) -> Result<Loaded, Vec<ConfigProblem>> 
         let warnings = warnings.into_iter().map(|what| ConfigProblem { place: name.clone(), what }).collect();
         return Ok(Loaded { config, file, warnings });
     }
-    if ["serve.ingest", "serve.api", "serve.auth"].iter().any(|section| values::is_unread(&unread, section)) {
+    let sections = ["serve.ingest", "serve.api", "serve.otlp_grpc", "serve.otlp_http", "serve.auth"];
+    if sections.iter().any(|section| values::is_unread(&unread, section)) {
         // Whether a listener needs keys cannot be said before all of these can be read.
-        (config.serve.ingest.allow_unauthenticated, config.serve.api.allow_unauthenticated) = (true, true);
+        let serve = &mut config.serve;
+        for listener in [&mut serve.ingest, &mut serve.api, &mut serve.otlp_grpc, &mut serve.otlp_http] {
+            listener.allow_unauthenticated = true;
+        }
         config.serve.auth.keys.retain(|key| key.key_file.is_some() || key.key.is_some());
     }
     problems.extend(super::start::preflight(&config));

@@ -11,6 +11,11 @@ use super::Config;
 /// Shorter waits end before anybody can answer.
 const SHORTEST_WAIT: Span = Span(Duration::from_millis(100));
 
+/// Shorter ones only burden a server that is in trouble.
+const SHORTEST_RETRY: Span = Span(Duration::from_millis(10));
+
+/// The largest object of etcd is 1.5 MiB, and JSON makes it larger.
+const SMALLEST_PAGE: ByteSize = ByteSize(4 << 20);
 /// Shorter pauses between two looks at files are a load for nothing.
 const SHORTEST_LOOK: Span = Span(Duration::from_millis(10));
 
@@ -70,7 +75,14 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     check.absence(config);
     check.incidents(config);
     check.listeners(config);
-    check.least("rules.watch_interval", config.rules.watch_interval, SHORTEST_WAIT);
+    for (path, time) in [
+        ("rules.watch_interval", config.rules.watch_interval),
+        ("probe.interval", config.probe.interval),
+        ("probe.timeout", config.probe.timeout),
+    ] {
+        check.least(path, time, SHORTEST_WAIT);
+    }
+    check.kubernetes(config);
     for (path, age) in [("store.max_event_age", config.store.max_event_age), ("store.max_feed_age", config.store.max_feed_age)] {
         check.least(path, age, Span::secs(1));
     }
@@ -103,6 +115,18 @@ pub(super) fn check(config: &Config, unread: &[String]) -> Vec<Fault> {
     match serde_json::to_value(config) {
         Ok(values) => check.unexpanded(&values, String::new()),
         Err(error) => check.fault("", error.to_string()),
+    }
+    for (at, loki) in config.collect.loki.iter().enumerate() {
+        let path = |setting: &str| format!("collect.loki[{at}].{setting}");
+        for (setting, what) in loki.faults() {
+            check.fault(&path(setting), format!("{}: {what}", path(setting)));
+        }
+        if config.collect.loki.iter().take(at).any(|before| before.name == loki.name) {
+            check.fault(&path("name"), format!("{}: {:?} is the name of another one: give each its own", path("name"), loki.name));
+        }
+        for (setting, _) in loki.secrets().filter(|(_, secret)| secret.expose().contains("${")) {
+            check.fault(&path(setting), format!("{} holds a ${{ that was not expanded: {QUOTED}", path(setting)));
+        }
     }
     // Secrets do not show in what is serialised.
     if let Some(forward) = &config.serve.forward {
@@ -190,6 +214,12 @@ impl Check<'_> {
             self.least(path, size, SMALLEST_BODY);
         }
         self.least("collect.max_line", collect.max_line, SHORTEST_LINE);
+        for (at, journal) in collect.journald.iter().enumerate() {
+            if collect.journald.iter().take(at).any(|other| other.path == journal.path) {
+                let path = format!("collect.journald[{at}].path");
+                self.fault(&path, format!("{path} {} stands twice: keep one of them", journal.path.display()));
+            }
+        }
         self.least("collect.max_ratio", collect.max_ratio, 1);
         let alerts = &collect.alerts;
         self.least("collect.alerts.max_body", alerts.max_body, SMALLEST_BODY);
@@ -278,12 +308,33 @@ impl Check<'_> {
         }
     }
 
+    fn kubernetes(&mut self, config: &Config) {
+        let kubernetes = &config.kubernetes;
+        let names = [("kubernetes.kubeconfig", kubernetes.kubeconfig.is_some()), ("kubernetes.context", kubernetes.context.is_some())];
+        for (path, _) in names.iter().filter(|(_, given)| kubernetes.enabled && kubernetes.in_cluster && *given) {
+            self.fault(path, format!("{path} is not read while kubernetes.in_cluster is true: set that to false, or leave {path} out"));
+        }
+        self.least("kubernetes.timeout", kubernetes.timeout, SHORTEST_WAIT);
+        self.least("kubernetes.retry", kubernetes.retry, SHORTEST_RETRY);
+        self.least("kubernetes.max_retry", kubernetes.max_retry, kubernetes.retry);
+        self.least("kubernetes.page", kubernetes.page, 1);
+        self.least("kubernetes.max_page", kubernetes.max_page, SMALLEST_PAGE);
+        self.least("kubernetes.directory.max_objects", kubernetes.directory.max_objects, 1);
+        self.least("kubernetes.events.max_known", kubernetes.events.max_known, 1);
+    }
+
     fn listeners(&mut self, config: &Config) {
         let serve = &config.serve;
-        for (name, listener) in [("serve.ingest", &serve.ingest), ("serve.api", &serve.api)] {
+        let listeners = serve.listeners();
+        for (name, _, listener) in &listeners {
             self.least(&format!("{name}.max_connections"), listener.max_connections, 1);
             self.least(&format!("{name}.header_timeout"), listener.header_timeout, SHORTEST_WAIT);
             self.least(&format!("{name}.idle_timeout"), listener.idle_timeout, SHORTEST_WAIT);
+        }
+        for (name, listener) in [("serve.ingest", &serve.ingest), ("serve.api", &serve.api)] {
+            if !listener.enabled {
+                self.fault(&format!("{name}.enabled"), format!("{name}.enabled: this listener cannot be switched off: leave it out"));
+            }
         }
         if let Some(syslog) = &serve.syslog {
             self.least("serve.syslog.max_connections", syslog.max_connections, 1);
@@ -294,8 +345,10 @@ impl Check<'_> {
             self.least("serve.forward.max_connections", forward.max_connections, 1);
             self.least("serve.forward.handshake_timeout", forward.handshake_timeout, SHORTEST_WAIT);
             self.least("serve.forward.idle_timeout", forward.idle_timeout, SHORTEST_WAIT);
-            for (other, address) in [("serve.ingest.address", serve.ingest_address()), ("serve.api.address", serve.api_address())] {
-                if !is_unread(self.unread, "serve.forward.address") && !is_unread(self.unread, other) && overlap(forward.address, address) {
+            for (other, address, _) in &listeners {
+                let other = format!("{other}.address");
+                if !is_unread(self.unread, "serve.forward.address") && !is_unread(self.unread, &other) && overlap(forward.address, *address)
+                {
                     let what =
                         format!("serve.forward.address {} is taken by {other} {address}: give one of them another port", forward.address);
                     self.fault("serve.forward.address", what);
@@ -303,11 +356,15 @@ impl Check<'_> {
             }
         }
         self.least("serve.requests.timeout", serve.requests.timeout, SHORTEST_WAIT);
-        let (ingest, api) = (serve.ingest_address(), serve.api_address());
-        let known = ["serve.ingest.address", "serve.api.address", "web.listen"].iter().all(|path| !is_unread(self.unread, path));
-        if known && overlap(ingest, api) {
-            let what = format!("serve.api.address {api} is taken by serve.ingest.address {ingest}: give one of them another port");
-            self.fault("serve.api.address", what);
+        for (at, (name, address, _)) in listeners.iter().enumerate() {
+            let known = |name: &str| {
+                !is_unread(self.unread, &format!("{name}.address")) && (name != "serve.api" || !is_unread(self.unread, "web.listen"))
+            };
+            let taken = listeners.iter().take(at).find(|(other, theirs, _)| known(other) && known(name) && overlap(*theirs, *address));
+            if let Some((other, theirs, _)) = taken {
+                let what = format!("{name}.address {address} is taken by {other}.address {theirs}: give one of them another port");
+                self.fault(&format!("{name}.address"), what);
+            }
         }
     }
 

@@ -15,6 +15,8 @@ struct Times<'l> {
     timestamp: Option<Written<'l>>,
     #[serde(borrow, default, rename = "@timestamp")]
     at_timestamp: Option<Written<'l>>,
+    #[serde(borrow, default)]
+    date: Option<Written<'l>>,
 }
 
 /// A time as a logger writes it. Anything else is no time, and the other members are looked at all the same.
@@ -27,7 +29,7 @@ enum Written<'l> {
     Other(serde::de::IgnoredAny),
 }
 
-/// Time of a line that is a JSON object: its member `time`, `ts`, `timestamp` or `@timestamp`, the first of them that holds one. RFC 3339
+/// Time of a line that is a JSON object: its member `time`, `ts`, `timestamp`, `@timestamp` or `date`, the first of them that holds one. RFC 3339
 /// text, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size.
 #[must_use]
 pub fn json_time(line: &[u8]) -> Option<Timestamp> {
@@ -35,9 +37,13 @@ pub fn json_time(line: &[u8]) -> Option<Timestamp> {
         return None;
     }
     let times: Times<'_> = serde_json::from_slice(line).ok()?;
-    [times.time, times.ts, times.timestamp, times.at_timestamp].into_iter().flatten().find_map(|written| match written {
+    [times.time, times.ts, times.timestamp, times.at_timestamp, times.date].into_iter().flatten().find_map(|written| match written {
         Written::Whole(number) => since_1970(number as f64, |factor| number.checked_mul(factor)),
-        Written::Fraction(number) => since_1970(number, |factor| Some((number * factor as f64) as i64)),
+        // A product of all of it would lose what the fraction still has.
+        Written::Fraction(number) => since_1970(number, |factor| {
+            let rest = (number.fract() * factor as f64).round() as i64;
+            (number.trunc() as i64).checked_mul(factor)?.checked_add(rest)
+        }),
         Written::Text(text) => Timestamp::parse(text).ok(),
         Written::Other(_) => None,
     })
@@ -72,6 +78,7 @@ mod tests {
             (r#"{"ts":1700000000123456789}"#, Some((AT, 123_456_789))),
             (r#"{"time":"soon","ts":{"a":[1]},"timestamp":null,"@timestamp":1700000000}"#, Some((AT, 0))),
             ("  {\"time\":1700000000}\r", Some((AT, 0))),
+            (r#"{"date":1700000000.5,"log":"x"}"#, Some((AT, 500_000_000))),
             (r#"{"level":"error"}"#, None),
             (r#"{"time":"yesterday"}"#, None),
             (r#"{"time":0}"#, None),

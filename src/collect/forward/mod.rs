@@ -192,10 +192,12 @@ impl Work {
         let mut sink = Sink::new(&mut block, &mut room, scratch, &inlet.labels, inlet.rules(received));
         let content = forward::decode(&self.messages.list, bytes, inflated, inlet.limits(), &mut sink);
         let counts = sink.counts();
-        // A token alone may come twice from two senders that count from one, and content alone from a program that says the same again.
+        // A token alone may come twice from two senders that count from one, content alone from a program that says the same again, and both
+        // from two files whose lines are alike.
         let digest = content.map(|content| {
-            let chunk = self.messages.list.last().and_then(|message| message.chunk.clone()).and_then(|chunk| bytes.get(chunk));
-            chunk.map(|chunk| inlet.digest(&[chunk, content]))
+            let message = self.messages.list.last()?;
+            let chunk = bytes.get(message.chunk.clone()?)?;
+            Some(inlet.digest(&[message.tag(bytes), chunk, content]))
         });
         inlet.desks.put(desk);
         // From here on only the block lives, and the connection's buffer.

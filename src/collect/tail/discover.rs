@@ -1,9 +1,13 @@
-//! Which files are there? Folders are read again and again: nothing has to be told by the system, so nothing is missed where it does not tell
-//! (network file systems, full queues), and a look at a thousand containers takes some milliseconds.
+//! Which files are there? Folders are looked at again and again: nothing has to be told by the system, so nothing is missed where it does not tell
+//! (network file systems, full queues). Only those that changed since they were read are read again, so a look at a thousand containers takes
+//! some milliseconds.
 
-use std::fs::{self, DirEntry, Metadata};
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::identity::FileId;
 
@@ -29,9 +33,33 @@ pub(super) struct Own {
     pub(super) pod: Option<(String, String)>,
 }
 
+/// What folders held when they were read, and what their files were.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    known: HashMap<PathBuf, Folder>,
+    looks: u64,
+}
+
+#[derive(Debug)]
+struct Folder {
+    /// When a name in it last changed, as the file system says.
+    changed: (i64, i64),
+    /// It was the same at two looks: clocks of file systems go in steps.
+    is_settled: bool,
+    /// In the order of names.
+    paths: Arc<[PathBuf]>,
+    /// Those that are no links, as far as anybody asked.
+    files: HashMap<PathBuf, (FileId, u64)>,
+    looked: u64,
+}
+
+/// So often everything is read again, changed or not: a file that grows does not change its folder.
+const READ_ALL: u64 = 8;
+
 /// One look.
 #[derive(Debug, Default)]
 pub(super) struct Look {
+    folders: Folders,
     pub(super) found: Vec<Found>,
     /// Folders that could not be read, and why; those that are not there are none.
     pub(super) faults: Vec<(PathBuf, io::Error)>,
@@ -56,19 +84,30 @@ impl Own {
 }
 
 impl Look {
+    /// A look that knows what the last one saw.
+    pub(super) fn after(mut folders: Folders) -> Self {
+        folders.looks += 1;
+        Self { folders, ..Self::default() }
+    }
+
+    /// What this look saw, for the next one.
+    pub(super) fn into_folders(mut self) -> Folders {
+        let looks = self.folders.looks;
+        self.folders.known.retain(|_, folder| folder.looked == looks);
+        self.folders
+    }
+
     /// Files of the kubelet: `<namespace>_<pod>_<uid>/<container>/<n>.log` and, rotated, `<n>.log.<time>`. Compressed ones are left to recovery.
     pub(super) fn kubelet(&mut self, root: &Path, own: &Own, input: usize) {
-        for pod in self.folder(root) {
-            let name = pod.file_name();
-            let Some([namespace, pod_name, _uid]) = name.to_str().and_then(pod_of) else { continue };
+        for pod in &*self.folder(root) {
+            let Some([namespace, pod_name, _uid]) = name_of(pod).and_then(pod_of) else { continue };
             if own.is_pod(namespace, pod_name) {
                 continue;
             }
-            for container in self.folder(&pod.path()) {
-                for file in self.folder(&container.path()) {
-                    let name = file.file_name();
-                    let Some(log) = name.to_str().and_then(log_of) else { continue };
-                    self.file(container.path().join(log), file.path(), own, input);
+            for container in &*self.folder(pod) {
+                for file in &*self.folder(container) {
+                    let Some(log) = name_of(file).and_then(log_of) else { continue };
+                    self.file(container.join(log), file.clone(), own, input);
                 }
             }
         }
@@ -78,18 +117,16 @@ impl Look {
     pub(super) fn pattern(&mut self, pattern: &str, own: &Own, input: usize) {
         let mut paths = vec![PathBuf::from("/")];
         let names: Vec<&str> = pattern.split('/').filter(|name| !name.is_empty()).collect();
-        for (at, name) in names.iter().enumerate() {
-            let is_last = at + 1 == names.len();
+        for name in names {
             if !name.contains(['*', '?']) {
                 paths.iter_mut().for_each(|path| path.push(name));
                 continue;
             }
-            let matching = |entry: &DirEntry| entry.file_name().to_str().is_some_and(|found| matches(name.as_bytes(), found.as_bytes()));
+            let matching = |path: &&PathBuf| name_of(path).is_some_and(|found| matches(name.as_bytes(), found.as_bytes()));
             let folders = std::mem::take(&mut paths);
             for folder in folders {
-                paths.extend(self.folder(&folder).into_iter().filter(matching).map(|entry| entry.path()));
+                paths.extend(self.folder(&folder).iter().filter(matching).cloned());
             }
-            paths.retain(|path| is_last || path.is_dir());
         }
         for path in paths {
             self.file(path.clone(), path, own, input);
@@ -97,29 +134,63 @@ impl Look {
     }
 
     fn file(&mut self, log: PathBuf, path: PathBuf, own: &Own, input: usize) {
-        // Links are followed: `/var/log/containers` has nothing else. One that leads nowhere is of a file that is just being rotated.
-        let Ok(metadata) = fs::metadata(&path) else { return };
-        let id = FileId::of(&metadata);
-        if metadata.is_file() && !own.files.contains(&id) {
-            self.found.push(Found { log, path, id, size: metadata.len(), input });
+        let folder = path.parent().and_then(|folder| self.folders.known.get_mut(folder));
+        let known = folder.as_ref().and_then(|folder| folder.files.get(&path).copied());
+        let (id, size) = match known {
+            Some(known) => known,
+            None => {
+                // Links are followed: `/var/log/containers` has nothing else. One that leads nowhere is of a file that is just being rotated.
+                let Ok(metadata) = fs::metadata(&path) else { return };
+                if !metadata.is_file() {
+                    return;
+                }
+                let file = (FileId::of(&metadata), metadata.len());
+                if let Some(folder) = folder
+                    && fs::symlink_metadata(&path).is_ok_and(|entry| entry.is_file())
+                {
+                    folder.files.insert(path.clone(), file);
+                }
+                file
+            }
+        };
+        if !own.files.contains(&id) {
+            self.found.push(Found { log, path, id, size, input });
         }
     }
 
     /// What stands in a folder, in the order of names.
-    fn folder(&mut self, path: &Path) -> Vec<DirEntry> {
-        let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>) {
-            Ok(entries) => entries,
-            // A pod that is just removed, a file beside folders, a volume that is not there yet.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Vec::new(),
-            Err(error) => {
-                self.faults.push((path.to_owned(), error));
-                return Vec::new();
+    fn folder(&mut self, path: &Path) -> Arc<[PathBuf]> {
+        let looks = self.folders.looks;
+        let result = fs::metadata(path).and_then(|metadata| {
+            let changed = (metadata.mtime(), metadata.mtime_nsec());
+            let known = self.folders.known.get_mut(path).filter(|known| known.changed == changed);
+            if let Some(known) = known {
+                known.looked = looks;
+                if std::mem::replace(&mut known.is_settled, true) && !looks.is_multiple_of(READ_ALL) {
+                    return Ok(Arc::clone(&known.paths));
+                }
             }
-        };
-        let mut entries = entries;
-        entries.sort_unstable_by_key(DirEntry::file_name);
-        entries
+            let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+            paths.sort_unstable();
+            let paths: Arc<[PathBuf]> = paths.into();
+            let is_settled = self.folders.known.get(path).is_some_and(|known| known.changed == changed && known.is_settled);
+            let folder = Folder { changed, is_settled, paths: Arc::clone(&paths), files: HashMap::new(), looked: looks };
+            self.folders.known.insert(path.to_owned(), folder);
+            Ok(paths)
+        });
+        result.unwrap_or_else(|error| {
+            self.folders.known.remove(path);
+            // A pod that is just removed, a file beside folders, a volume that is not there yet.
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+                self.faults.push((path.to_owned(), error));
+            }
+            Arc::default()
+        })
     }
+}
+
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// `<namespace>_<pod>_<uid>`, of which none has a `_`.

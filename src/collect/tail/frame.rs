@@ -137,9 +137,7 @@ pub(super) fn plain_in_place(block: &mut Block, rules: &Rules, odd: &mut Odd) {
     while at < end {
         let stop = memchr(b'\n', &bytes[at..]).map_or(end, |stop| at + stop);
         let text_end = rules.end(bytes, at, stop, odd);
-        // A line that was cut is no JSON any more.
-        let told = if bytes[at] == b'{' { json_time(&bytes[at..text_end]) } else { None };
-        let time = rules.time(told.unwrap_or(rules.received), odd);
+        let time = rules.time(told_by(&bytes[at..text_end]).unwrap_or(rules.received), odd);
         lines.push(Line { start: at as u32, end: text_end as u32, stream: 0, at: time });
         at = stop + 1;
     }
@@ -179,7 +177,10 @@ impl Parts {
                     }
                     Err(_) => push(block, 0, rules.received, line, rules, odd),
                 },
-                Layout::Plain => push(block, 0, json_time(line).unwrap_or(rules.received), line, rules, odd),
+                Layout::Plain => {
+                    let text = &line[..rules.end(line, 0, line.len(), &mut Odd::default())];
+                    push(block, 0, told_by(text).unwrap_or(rules.received), line, rules, odd);
+                }
             }
         }
         if !self.any_open() {
@@ -253,6 +254,12 @@ impl Parts {
     }
 }
 
+/// The time that a JSON line tells. One that was cut is no JSON any more.
+#[inline(always)]
+fn told_by(text: &[u8]) -> Option<Timestamp> {
+    if text.first() == Some(&b'{') { json_time(text) } else { None }
+}
+
 /// Copies a line into the block.
 fn push(block: &mut Block, stream: u32, at: Timestamp, text: &[u8], rules: &Rules, odd: &mut Odd) {
     let text = &text[..rules.end(text, 0, text.len(), odd)];
@@ -260,4 +267,49 @@ fn push(block: &mut Block, stream: u32, at: Timestamp, text: &[u8], rules: &Rule
     block.bytes_mut().extend_from_slice(text);
     block.bytes_mut().push(b'\n');
     block.push(Line { start: start as u32, end: (start + text.len()) as u32, stream, at: rules.time(at, odd) });
+}
+
+/// A line: the number of its output, its time, its text.
+#[doc(hidden)]
+pub type TakenLine = (u32, Timestamp, Vec<u8>);
+
+/// For fuzzing: the lines of a text as they are taken where they stand, as they are put together at once, and in two turns. Layouts: 0 is CRI, 1 is
+/// Docker's, which is never taken in place, 2 is plain.
+#[doc(hidden)]
+#[must_use]
+pub fn both_ways(text: &[u8], cut: usize, layout: u8) -> [Vec<TakenLine>; 3] {
+    let rules = Rules { received: Timestamp(1 << 60), latest: Timestamp(1 << 60), max_line: 64 };
+    let layout = [Layout::Cri, Layout::Docker, Layout::Plain][usize::from(layout) % 3];
+    let place = |at: usize| (FileId::default(), at as u64);
+    let block = |text: &[u8]| {
+        let mut block = Block::over(text.to_vec());
+        let stream = std::sync::Arc::new(crate::model::Stream::claimed(crate::model::Labels::default()));
+        (0..2).for_each(|_| {
+            block.add_stream(std::sync::Arc::clone(&stream));
+        });
+        block
+    };
+    let lines = |block: &Block| block.lines().iter().map(|line| (line.stream, line.at, block.text(line).to_vec())).collect::<Vec<_>>();
+    let mut odd = Odd::default();
+    let mut in_place = block(text);
+    match layout {
+        Layout::Cri => {
+            cri_in_place(&mut in_place, &rules, &mut Stamps::default(), &mut odd);
+        }
+        Layout::Docker => {}
+        Layout::Plain => plain_in_place(&mut in_place, &rules, &mut odd),
+    }
+    let put_together = |turns: &[(usize, &[u8])]| {
+        let (mut parts, mut taken) = (Parts::default(), Vec::new());
+        for (at, text) in turns {
+            let mut block = block(&[]);
+            parts.take(text, layout, place(*at), &mut block, &rules, &mut Odd::default());
+            taken.extend(lines(&block));
+        }
+        let mut rest = block(&[]);
+        parts.finish(&mut rest, &rules, &mut Odd::default());
+        taken.extend(lines(&rest));
+        taken
+    };
+    [lines(&in_place), put_together(&[(0, text)]), put_together(&[(0, &text[..cut]), (cut, &text[cut..])])]
 }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Device, inode and time of birth: the same for as long as the file exists, whatever its name. Numbers of inodes come back soon after a file was
 /// deleted; where a file system does not know when a file was made, only the prefix tells the two apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,

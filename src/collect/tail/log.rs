@@ -34,6 +34,8 @@ pub(super) struct Log {
     restores: bool,
     /// It could not be read at the last try.
     pub(super) is_unreadable: bool,
+    /// Before that nobody asks it.
+    pub(super) next_look: Instant,
     /// It waits for a turn.
     pub(super) is_busy: bool,
     /// Files that went before they were read to their end, since somebody asked.
@@ -90,6 +92,7 @@ impl Log {
             joins: false,
             restores: false,
             is_unreadable: false,
+            next_look: Instant::now(),
             is_busy: false,
             lost: 0,
         }
@@ -104,6 +107,7 @@ impl Log {
             false => self.files.iter().take_while(|other| !is_live(&other.path) && other.path < file.path).count(),
         };
         self.restores |= file.told != [None; 2];
+        self.next_look = Instant::now();
         self.files.insert(at, file);
     }
 
@@ -132,6 +136,12 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Nothing was written to it for long.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        const LONG: Duration = Duration::from_secs(10);
+        self.files.front().is_none_or(|first| now.saturating_duration_since(first.changed) >= LONG)
     }
 
     /// There may be something to do.

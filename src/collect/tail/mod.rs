@@ -30,4 +30,6 @@ mod stamp;
 mod tests;
 
 pub use config::{FileFormat, FilePath, FilesConfig, StartAt};
+#[doc(hidden)]
+pub use frame::{TakenLine, both_ways};
 pub use source::FileSource;

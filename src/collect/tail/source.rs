@@ -15,7 +15,7 @@ use crate::model::{Cursor, Labels, SourceName, Stream, TenantId, Timestamp};
 use crate::telemetry::Throttle;
 
 use super::config::{FileFormat, FilesConfig, StartAt};
-use super::discover::{Found, Look, Own, is_of_pattern};
+use super::discover::{Folders, Found, Look, Own, is_of_pattern};
 use super::file::{Saved, Tracked, find_packed, find_renamed};
 use super::frame::{Odd, Rules};
 use super::identity::FileId;
@@ -27,6 +27,9 @@ const FUTURE: Duration = Duration::from_secs(60);
 
 /// The runtime opens the new file at once when one was rotated away; so long it may still write to the old one.
 const ROTATED: Duration = Duration::from_secs(1);
+
+/// Logs that were quiet for long are asked for their size only at every so many looks.
+const QUIET_LOOKS: u32 = 4;
 
 /// Pause while all that has something waits for the disk.
 const WAIT: Duration = Duration::from_millis(1);
@@ -46,6 +49,7 @@ pub struct FileSource {
     config: FilesConfig,
     tenant: TenantId,
     own: Own,
+    folders: Folders,
     /// From the last run, until their files are found.
     cursors: HashMap<FileId, Saved>,
     /// Settings whose files were looked at before.
@@ -95,6 +99,7 @@ impl FileSource {
         Self {
             tenant: files.tenant.clone().unwrap_or_else(|| config.default_tenant.clone()),
             own: Own::of_this_process(),
+            folders: Folders::default(),
             cursors: cursors.iter().filter_map(saved).collect(),
             seen_inputs,
             removed: Vec::new(),
@@ -153,7 +158,7 @@ impl FileSource {
 
     /// Looks into the folders.
     pub(super) fn scan(&mut self, now: Instant) {
-        let mut look = Look::default();
+        let mut look = Look::after(std::mem::take(&mut self.folders));
         let inputs: Vec<String> = self.inputs().collect();
         if let Some(root) = &self.config.kubelet {
             look.kubelet(root, &self.own, 0);
@@ -167,7 +172,7 @@ impl FileSource {
         }
         let mut seen = HashSet::new();
         let mut leftover = Vec::new();
-        for found in look.found {
+        for found in std::mem::take(&mut look.found) {
             if !seen.insert(found.id) {
                 continue;
             }
@@ -183,17 +188,20 @@ impl FileSource {
                 self.adopt(found, is_first, now, &mut leftover);
             }
         }
-        // A folder that could not be read may hold the rest.
-        if look.faults.is_empty() {
-            leftover.extend(self.cursors.extract_if(|id, _| !seen.contains(id)));
-            self.tidy(&seen, now);
-            for input in inputs {
-                if self.seen_inputs.insert(input.clone()) {
-                    // One that is too long for a cursor is looked at for the first time again after a start.
-                    self.removed.extend(Cursor::try_new(SourceName::Files, format!("{SEEN}{input}"), [1]).ok());
-                }
+        // Nobody knows what is in a folder that could not be read.
+        let is_hidden = |path: &Path| look.faults.iter().any(|(folder, _)| path.starts_with(folder));
+        if !look.faults.is_empty() {
+            seen.extend(self.logs.values().flat_map(Log::all).filter(|file| is_hidden(&file.path)).map(|file| file.id));
+        }
+        leftover.extend(self.cursors.extract_if(|id, saved| !seen.contains(id) && !is_hidden(&saved.log)));
+        self.tidy(&seen, now);
+        for input in inputs {
+            if self.seen_inputs.insert(input.clone()) {
+                // One that is too long for a cursor is looked at for the first time again after a start.
+                self.removed.extend(Cursor::try_new(SourceName::Files, format!("{SEEN}{input}"), [1]).ok());
             }
         }
+        self.folders = look.into_folders();
         for (id, saved) in leftover {
             self.recover(id, &saved, now);
         }
@@ -343,15 +351,19 @@ impl FileSource {
 
     /// Asks all logs whether they have something.
     fn poll(&mut self, pull: &Pull) {
+        let now = Instant::now();
         let mut state =
             State { followed: self.by_id.len(), left_out: self.state.left_out, unreadable: self.state.unreadable, ..State::default() };
         for (serial, log) in &mut self.logs {
             state.open += log.all().filter(|file| file.is_open()).count();
             state.lag += log.all().map(Tracked::lag).sum::<u64>();
             state.unreadable += usize::from(log.is_unreadable);
-            if !log.is_busy && !log.is_unreadable && log.wants_a_turn() {
-                log.is_busy = true;
-                self.busy.push_back(*serial);
+            if !log.is_busy && !log.is_unreadable && log.next_look <= now {
+                if log.wants_a_turn() {
+                    log.is_busy = true;
+                    self.busy.push_back(*serial);
+                }
+                log.next_look = now + self.config.poll_interval.0 * if log.is_quiet(now) { QUIET_LOOKS } else { 1 };
             }
             if state.open > self.config.max_open as usize && !log.is_busy {
                 log.files.iter_mut().for_each(Tracked::close);

@@ -55,7 +55,9 @@ impl Stamps {
     #[cold]
     fn turn_to(&mut self, minute: &[u8; MINUTE]) -> Option<()> {
         self.minute = None;
-        let text = std::str::from_utf8(minute).ok()?;
+        // Other spellings that a reader of times takes are none of a runtime.
+        let is_usual = minute[0].is_ascii_digit() && (minute[4], minute[7], minute[10], minute[13]) == (b'-', b'-', b'T', b':');
+        let text = std::str::from_utf8(minute).ok().filter(|_| is_usual)?;
         // Room for the rest of the minute, whatever the year.
         self.minute = Timestamp::parse(&format!("{text}:00Z")).ok().map(Timestamp::nanos).filter(|at| *at < i64::MAX - 120_000_000_000);
         self.text = *minute;
@@ -110,6 +112,8 @@ mod tests {
             "2023-10-06T00:18:00.01x345678Z",
             "2262-04-11T23:47:16.854775807Z",
             "1600-01-01T00:00:00.5Z",
+            "2023-10-06 00:17:09.669Z",
+            "2023-10-06t00:17:09.669Z",
             "2023-10-06T00:17:09.669794202Z",
         ] {
             for rest in [" stdout F text ", " stderr F ", " stdout F", " stdout P text", " stdxxx F text", "stdout F text"] {

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 
 use crate::collect::CollectConfig;
 use crate::flow::{Batch, Budget, Clock, Fate, Intake, Pull, Readiness, Shutdown, SourceLimits, Sources};
-use crate::model::{ByteSize, Cursor, HealthyTime, Provenance, Timestamp};
+use crate::model::{ByteSize, Cursor, HealthyTime, Provenance, Span, Timestamp};
 use crate::telemetry::{Registry, TelemetryConfig};
 
 use super::*;
@@ -52,6 +52,7 @@ impl Node {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = CollectConfig { max_line: ByteSize(600 << 10), ..CollectConfig::default() };
         config.files.start = StartAt::Beginning;
+        config.files.poll_interval = Span(Duration::ZERO);
         change(&mut config, folder.path());
         let given: Arc<Mutex<Vec<Given>>> = Arc::default();
         let intake = Intake::new({
@@ -397,6 +398,26 @@ async fn files_beyond_the_bounds_wait_and_those_that_are_not_kept_open_are_read_
     assert_eq!(node.texts().await, ["more"]);
     fs::remove_dir_all(node.path("shop_p-0_uid-1")).expect("it is there");
     assert_eq!(node.texts().await, ["3"], "there is room now");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_is_told_of_and_hides_nothing_else() {
+    let mut node = Node::new();
+    let log = node.log("api-0");
+    append(&log, &cri("1"));
+    // A link to itself: nobody can read it, not even root.
+    let circle = node.path("shop_circle-0_uid-1");
+    std::os::unix::fs::symlink(&circle, &circle).expect("a link");
+    assert_eq!(node.texts().await, ["1"]);
+    assert_eq!(node.metric("files_unreadable"), 1.0);
+    append(&node.log("new-0"), &cri("2"));
+    assert_eq!(node.texts().await, ["2"], "from its beginning");
+    fs::remove_dir_all(node.path("shop_api-0_uid-1")).expect("it is there");
+    assert!(node.texts().await.is_empty());
+    assert_eq!((node.metric("files_followed"), node.metric("files_unreadable")), (1.0, 1.0));
+    fs::remove_file(&circle).expect("it is there");
+    assert!(node.texts().await.is_empty());
+    assert_eq!(node.metric("files_unreadable"), 0.0);
 }
 
 /// A generator of numbers that are the same in every run.

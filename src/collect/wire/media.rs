@@ -55,8 +55,17 @@ pub fn coding(headers: &HeaderMap) -> Result<Coding, DecodeError> {
     }
 }
 
+/// The body is snappy where that is a compression like any other.
+#[must_use]
+pub fn is_snappy(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "snappy")
+}
+
 /// The media type without its parameters, which must be well formed all the same: Go's `mime.ParseMediaType`.
-fn essence(value: &str) -> Result<&str, DecodeError> {
+///
+/// # Errors
+/// When it is none.
+pub fn essence(value: &str) -> Result<&str, DecodeError> {
     let (essence, mut rest) = value.split_once(';').unwrap_or((value, ""));
     let essence = essence.trim();
     let (kind, subtype) = essence.split_once('/').unwrap_or((essence, "any"));

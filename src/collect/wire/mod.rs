@@ -1,6 +1,6 @@
 //! From the bytes of a body to the lines of a [`Block`](crate::model::Block).
 //!
-//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`raw`] and [`forward`] read one form each and put what they
+//! [`media`] says what a body is, [`inflate`] undoes its compression, and [`loki`], [`json`], [`otlp`], [`lines`], [`raw`] and [`forward`] read one form each and put what they
 //! find into a [`Sink`]: lines into the block's line table, label texts through the [`LabelCache`] into streams.
 //!
 //! INVARIANTS: decoders are total over bytes: they answer with a [`DecodeError`] and never panic. No memory is taken before the request's
@@ -11,10 +11,15 @@
 pub mod alerts;
 pub mod forward;
 pub mod inflate;
+pub mod journal;
 pub mod json;
+pub mod jsontext;
 pub mod labels;
+pub mod lines;
 pub mod loki;
 pub mod media;
+pub mod otlp;
+mod protobuf;
 pub mod raw;
 mod records;
 mod room;
@@ -68,6 +73,9 @@ pub enum DecodeError {
     /// The JSON text is broken or has another shape.
     #[error("broken JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The message has another shape than it must have.
+    #[error("{0}")]
+    Shape(&'static str),
     /// A message of the Forward protocol is broken, or of a form that it does not have.
     #[error("broken message at byte {at}: {what}")]
     Forward {
@@ -103,6 +111,7 @@ impl DecodeError {
             | Self::Compressed { .. }
             | Self::Protobuf { .. }
             | Self::Json(_)
+            | Self::Shape(_)
             | Self::Forward { .. }
             | Self::Syslog(_)
             | Self::Reserved(_)

@@ -1,4 +1,4 @@
-//! Plain lines, separated by newlines, without labels and times.
+//! Plain lines, separated by newlines, without labels.
 
 use crate::model::Timestamp;
 
@@ -9,6 +9,14 @@ use super::{DecodeError, Sink};
 /// # Errors
 /// When there are more lines than there is memory for.
 pub fn decode(sink: &mut Sink<'_>) -> Result<(), DecodeError> {
+    decode_with(sink, |_| Timestamp(0))
+}
+
+/// The same with the time that `time_of` finds in a line; 0 is none.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with(sink: &mut Sink<'_>, time_of: impl Fn(&[u8]) -> Timestamp) -> Result<(), DecodeError> {
     let lines = memchr::memchr_iter(b'\n', sink.block.bytes()).count() + 1;
     sink.reserve(lines)?;
     let mut stream = None;
@@ -26,7 +34,8 @@ pub fn decode(sink: &mut Sink<'_>) -> Result<(), DecodeError> {
                     *stream.insert(sink.nameless_stream())
                 }
             };
-            sink.line(start, end, Timestamp(0), index);
+            let time = time_of(sink.block.bytes().get(start..end).unwrap_or_default());
+            sink.line(start, end, time, index);
         }
         start += length + 1;
     }

@@ -29,6 +29,12 @@ impl Room {
         Ok(Self { lease: budget.try_admit(buffers)?, capacity: budget.capacity(), buffers, tables: 0, tables_paid: 0 })
     }
 
+    /// A share that was taken before, for buffers.
+    #[must_use]
+    pub fn of(lease: Lease, budget: &Budget) -> Self {
+        Self { capacity: budget.capacity(), buffers: lease.bytes(), tables: 0, tables_paid: 0, lease }
+    }
+
     /// Bytes that buffers hold.
     #[must_use]
     pub fn buffers(&self) -> usize {

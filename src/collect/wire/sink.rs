@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Appender, Block, Labels, Line, Stream, Timestamp};
+use crate::model::{Appender, Block, Labels, Line, LineContext, Stream, Timestamp};
 
 use super::streams::{self, Fold, LabelCache, Parsed};
 use super::{DecodeError, Room};
@@ -60,6 +60,9 @@ pub struct Sink<'a> {
     labels: &'a LabelCache,
     rules: Rules,
     counts: Counts,
+    /// What buffers held before any text was written, and how much text may be in the block with what was paid since.
+    text: (usize, usize),
+    takes_reserved: bool,
 }
 
 /// The rules for lines, and what follows from them.
@@ -82,6 +85,8 @@ pub(super) struct StreamLines<'s> {
     rules: Rules,
     /// Further lines that are paid for.
     paid: usize,
+    /// The same for contexts.
+    paid_contexts: usize,
     /// Of these lines; added to the sink's at the end.
     counts: Counts,
     all: &'s mut Counts,
@@ -96,6 +101,12 @@ pub(super) struct Mark {
 
 /// Lines that are paid for at a time.
 const LINES_AT_A_TIME: usize = 512;
+
+/// Bytes of JSON text that one byte of a value becomes at most: a control character is six.
+const MOST_TEXT: usize = 6;
+
+/// What text has around it, and the smallest step that it is paid in.
+const TEXT_STEP: usize = 4 << 10;
 
 /// How far ahead of our clock a sender's may be. Later lines are put to the time of receipt.
 const FUTURE: Duration = Duration::from_secs(60);
@@ -120,7 +131,14 @@ impl<'a> Sink<'a> {
     pub fn new(block: &'a mut Block, room: &'a mut Room, scratch: &'a mut Scratch, labels: &'a LabelCache, rules: LineRules) -> Self {
         scratch.fold.clear();
         let rules = Rules { given: rules, latest: rules.received.plus(FUTURE) };
-        Self { block, room, scratch, labels, rules, counts: Counts::default() }
+        let text = (room.buffers(), 0);
+        Self { block, room, scratch, labels, rules, counts: Counts::default(), text, takes_reserved: false }
+    }
+
+    /// For lines that Loki itself sends: labels that it keeps for itself are no fault then.
+    #[must_use]
+    pub fn of_loki(self) -> Self {
+        Self { takes_reserved: true, ..self }
     }
 
     /// What was found until now.
@@ -161,14 +179,14 @@ impl<'a> Sink<'a> {
     pub(super) fn stream_at(&mut self, text: Range<usize>) -> Result<Option<u32>, DecodeError> {
         let text = self.block.bytes().get(text).unwrap_or_default();
         let length = text.len();
-        let stream = find(self.labels, self.room, &mut self.counts, text, |text| streams::read(text).ok())?;
+        let stream = find(self.labels, self.room, &mut self.counts, text, self.takes_reserved, |text| streams::read(text).ok())?;
         stream.map(|stream| self.place(stream, length)).transpose()
     }
 
     /// As [`Sink::stream_at`] for labels that stand in the scratch key. Keys of different forms must never be equal as bytes.
     pub(super) fn stream_of_key(&mut self, read: impl FnOnce(&[u8]) -> Option<Parsed>) -> Result<Option<u32>, DecodeError> {
         let length = self.scratch.key.len();
-        let stream = find(self.labels, self.room, &mut self.counts, &self.scratch.key, read)?;
+        let stream = find(self.labels, self.room, &mut self.counts, &self.scratch.key, self.takes_reserved, read)?;
         stream.map(|stream| self.place(stream, length)).transpose()
     }
 
@@ -204,10 +222,56 @@ impl<'a> Sink<'a> {
         into.push(self.rules.line(bytes, start..end, at, stream, &mut self.counts));
     }
 
+    /// What the record of the last line says beside it.
+    pub(super) fn describe(&mut self, context: LineContext) -> Result<(), DecodeError> {
+        self.room.grow_tables(size_of::<(u32, LineContext)>())?;
+        let Some(line) = self.block.lines().last() else { return Ok(()) };
+        let stream = line.stream;
+        self.block.appender(stream).1.describe(context);
+        Ok(())
+    }
+
+    /// Pays for what a value of that many bytes may become as text at the end of the block, whose other bytes are text as well.
+    pub(super) fn pay_text(&mut self, value: usize) -> Result<(), DecodeError> {
+        let held = self.block.bytes().len();
+        let wanted = held.saturating_add(value.saturating_mul(MOST_TEXT)).saturating_add(TEXT_STEP);
+        if wanted > u32::MAX as usize {
+            return Err(DecodeError::TooLarge { what: "the text of the records", limit: u32::MAX.into() });
+        }
+        if wanted > self.text.1 {
+            let paid = wanted.saturating_add(held / 2);
+            self.room.set_buffers(self.text.0.saturating_add(paid))?;
+            self.block.bytes_mut().reserve_exact(paid - held);
+            self.text.1 = paid;
+        }
+        Ok(())
+    }
+
+    /// Writes something that is no part of a line at the end of the block, and says where it stands.
+    pub(super) fn beside(&mut self, text: &[u8]) -> Range<usize> {
+        let bytes = self.block.bytes_mut();
+        if !text.is_empty() {
+            bytes.push(b'\n');
+        }
+        let start = bytes.len();
+        bytes.extend_from_slice(text);
+        start..bytes.len()
+    }
+
     /// A way to take the lines of one stream, when nothing else is asked of the sink meanwhile.
     pub(super) fn lines_of(&mut self, stream: u32) -> StreamLines<'_> {
         let (bytes, into) = self.block.appender(stream);
-        StreamLines { bytes, into, room: self.room, stream, rules: self.rules, paid: 0, counts: Counts::default(), all: &mut self.counts }
+        StreamLines {
+            bytes,
+            into,
+            room: self.room,
+            stream,
+            rules: self.rules,
+            paid: 0,
+            paid_contexts: 0,
+            counts: Counts::default(),
+            all: &mut self.counts,
+        }
     }
 }
 
@@ -226,8 +290,25 @@ impl StreamLines<'_> {
         Ok(())
     }
 
+    /// As [`Sink::describe`].
+    ///
+    /// # Errors
+    /// When there is no room for further contexts.
+    #[inline]
+    pub(super) fn describe(&mut self, context: LineContext) -> Result<(), DecodeError> {
+        if self.paid_contexts == 0 {
+            self.room.grow_tables(LINES_AT_A_TIME * size_of::<(u32, LineContext)>())?;
+            self.into.reserve_contexts(LINES_AT_A_TIME);
+            self.paid_contexts = LINES_AT_A_TIME;
+        }
+        self.paid_contexts -= 1;
+        self.into.describe(context);
+        Ok(())
+    }
+
     /// Gives back what was paid for lines that did not come, and counts those that did.
     pub(super) fn finish(self) {
+        self.room.shrink_tables(self.paid_contexts.saturating_mul(size_of::<(u32, LineContext)>()));
         self.room.shrink_tables(self.paid.saturating_mul(size_of::<Line>()));
         self.all.lines += self.counts.lines;
         self.all.truncated += self.counts.truncated;
@@ -279,6 +360,7 @@ fn find(
     room: &mut Room,
     counts: &mut Counts,
     key: &[u8],
+    takes_reserved: bool,
     read: impl FnOnce(&[u8]) -> Option<Parsed>,
 ) -> Result<Option<Arc<Stream>>, DecodeError> {
     if let Some(stream) = labels.get(key) {
@@ -290,7 +372,7 @@ fn find(
     counts.label_misses += 1;
     room.grow_tables(streams::stream_bytes(key.len()))?;
     let Some(parsed) = read(key) else { return Ok(None) };
-    if let Some(name) = RESERVED.into_iter().find(|name| parsed.labels.get(name).is_some()) {
+    if let Some(name) = RESERVED.into_iter().find(|name| !takes_reserved && parsed.labels.get(name).is_some()) {
         return Err(DecodeError::Reserved(name));
     }
     counts.label_lenient += u64::from(parsed.lenient);

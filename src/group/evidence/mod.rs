@@ -131,6 +131,7 @@ impl Captures {
         }
         before.iter().rev().for_each(|line| raw.before(block.text(line), false, line.at));
         raw.hit(block.text(hit), hit.at);
+        raw.context(block.context_of(line));
         let after = block.lines()[line + 1..].iter().take(within).take_while(may_follow);
         after.filter(is_neighbour).take(self.config.after).for_each(|line| raw.take(block.text(line), line.at));
         match pod {

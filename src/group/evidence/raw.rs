@@ -1,9 +1,10 @@
 //! A hit and its neighbours as they came, secrets included, until they are redacted together. In memory only.
 
-use crate::model::{CaptureId, Evidence, EvidenceLine, Timestamp, kubernetes_of};
+use crate::model::{CaptureId, Evidence, EvidenceLine, RecordContext, Timestamp, kubernetes_of};
 
 use super::config::EvidenceConfig;
 use super::lines::redact_lines;
+use crate::group::redact::redact;
 use crate::group::subject::without_colours;
 
 /// What is taken from the end of a line that was cut, where no blank comes before: a part of a secret is not known for one.
@@ -25,6 +26,7 @@ pub struct RawCapture {
     /// Of these, lines that name a pod are not wanted.
     unnamed: bool,
     max_line: usize,
+    context: Option<RecordContext>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,7 @@ struct RawLine {
 impl RawCapture {
     pub(super) fn new(id: CaptureId, config: &EvidenceConfig) -> Self {
         let (shown, wanted, max_line) = (config.before, config.after, config.max_line.bytes());
-        Self { id, text: Vec::new(), lines: Vec::new(), hit: 0, shown, wanted, unnamed: false, max_line }
+        Self { id, text: Vec::new(), lines: Vec::new(), hit: 0, shown, wanted, unnamed: false, max_line, context: None }
     }
 
     /// The next line before the hit. `is_cut` where its end is missing already.
@@ -47,6 +49,11 @@ impl RawCapture {
 
     pub(super) fn hit(&mut self, text: &[u8], at: Timestamp) {
         self.push(text, false, at);
+    }
+
+    /// What the record of the hit says beside its line.
+    pub(super) fn context(&mut self, context: Option<RecordContext>) {
+        self.context = context;
     }
 
     /// The next line behind the hit, if it is wanted.
@@ -101,7 +108,11 @@ impl RawCapture {
         let mut lines = self.lines.iter().zip(&texts).map(shown).skip(self.hit.saturating_sub(self.shown));
         let before = lines.by_ref().take(self.hit.min(self.shown)).collect();
         let (at, hit) = lines.next().map_or((Timestamp(0), Box::default()), |hit| (hit.at, hit.line));
-        Evidence { id: self.id, at, before, hit, after: lines.collect() }
+        let context = self.context.clone().map(|context| {
+            let severity_text = redact(&context.severity_text).into();
+            RecordContext { severity_text, ..context }
+        });
+        Evidence { id: self.id, at, before, hit, after: lines.collect(), context }
     }
 }
 

@@ -52,6 +52,7 @@ impl World {
             captures: Some(&self.captures),
             open: None,
             tails: None,
+            identities: None,
         };
         let sightings = sight(&context, &rules, &tenant, &block, &hits, at(received), &mut self.scratch);
         let amended = self.tails.update(&tenant, &block, self.scratch.take_waiting());

@@ -196,6 +196,7 @@ impl From<&v1::ErrorEvent> for Event {
             provenance: match workload.provenance() {
                 v1::Provenance::Claim => Provenance::Claim.as_str(),
                 v1::Provenance::KubeletPath => Provenance::KubeletPath.as_str(),
+                v1::Provenance::ApiServer => Provenance::ApiServer.as_str(),
                 v1::Provenance::Unspecified => convert::UNKNOWN,
             },
             namespace: workload.namespace,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Evidence, EvidenceLine};
+use crate::model::Evidence;
 use crate::proto::v1;
 use crate::serve::convert;
 
@@ -13,6 +13,18 @@ pub struct EvidenceJson {
     before: Vec<LineJson>,
     hit: String,
     after: Vec<LineJson>,
+    #[serde(skip_serializing_if = "is_zero")]
+    severity_number: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    severity_text: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    trace_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    span_id: String,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -23,9 +35,7 @@ struct LineJson {
 
 impl From<&Evidence> for EvidenceJson {
     fn from(evidence: &Evidence) -> Self {
-        let lines =
-            |lines: &[EvidenceLine]| lines.iter().map(|line| LineJson { at: line.at.to_string(), line: line.line.to_string() }).collect();
-        Self { at: evidence.at.to_string(), before: lines(&evidence.before), hit: evidence.hit.to_string(), after: lines(&evidence.after) }
+        Self::from(&convert::evidence(evidence))
     }
 }
 
@@ -36,6 +46,15 @@ impl From<&v1::Evidence> for EvidenceJson {
         let lines = |lines: &[v1::EvidenceLine]| {
             lines.iter().map(|line| LineJson { at: time(line.at.as_ref()), line: line.line.clone() }).collect()
         };
-        Self { at: time(evidence.at.as_ref()), before: lines(&evidence.before), hit: evidence.hit.clone(), after: lines(&evidence.after) }
+        Self {
+            at: time(evidence.at.as_ref()),
+            before: lines(&evidence.before),
+            hit: evidence.hit.clone(),
+            after: lines(&evidence.after),
+            severity_number: evidence.severity_number,
+            severity_text: evidence.severity_text.clone(),
+            trace_id: evidence.trace_id.clone(),
+            span_id: evidence.span_id.clone(),
+        }
     }
 }

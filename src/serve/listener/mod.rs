@@ -60,7 +60,7 @@ static CANNOT_ACCEPT: Throttle = Throttle::new(Duration::from_secs(10));
 static ALL_IN_USE: Throttle = Throttle::new(Duration::from_secs(60));
 
 impl Listener {
-    /// Takes the address. `name` is `ingest` or `api`.
+    /// Takes the address. `name` is the last part of the section's name, such as `ingest` or `api`.
     ///
     /// # Errors
     /// When the address cannot be had, naming it and its setting.
@@ -79,6 +79,23 @@ impl Listener {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The name that it was bound with.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What its certificate is called in metrics and logs.
+    #[must_use]
+    pub fn certificate(&self) -> &'static str {
+        match self.name {
+            "ingest" => "ingest certificate",
+            "otlp_grpc" => "otlp_grpc certificate",
+            "otlp_http" => "otlp_http certificate",
+            _ => "api certificate",
+        }
     }
 
     /// `http` or `https`.

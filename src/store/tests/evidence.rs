@@ -9,7 +9,14 @@ use super::*;
 pub(super) fn evidence(id: i64, after: &[&str]) -> Arc<Evidence> {
     let line = |text: &str| EvidenceLine { at: START, line: text.into() };
     let before = vec![line("before \"it\" \u{0}\\ ü")];
-    Arc::new(Evidence { id: CaptureId(id), at: START, before, hit: "hit".into(), after: after.iter().map(|text| line(text)).collect() })
+    Arc::new(Evidence {
+        id: CaptureId(id),
+        at: START,
+        before,
+        hit: "hit".into(),
+        after: after.iter().map(|text| line(text)).collect(),
+        context: None,
+    })
 }
 
 fn kept(first: i64, latest: Option<i64>) -> KeptEvidence {

@@ -3,25 +3,25 @@
 use super::{Answer, Client};
 
 #[derive(prost::Message)]
-struct PushRequest {
+pub(super) struct PushRequest {
     #[prost(message, repeated, tag = "1")]
-    streams: Vec<Stream>,
+    pub(super) streams: Vec<Stream>,
 }
 
 #[derive(prost::Message)]
-struct Stream {
+pub(super) struct Stream {
     #[prost(string, tag = "1")]
-    labels: String,
+    pub(super) labels: String,
     #[prost(message, repeated, tag = "2")]
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
 #[derive(prost::Message)]
-struct Entry {
+pub(super) struct Entry {
     #[prost(message, optional, tag = "1")]
-    timestamp: Option<prost_types::Timestamp>,
+    pub(super) timestamp: Option<prost_types::Timestamp>,
     #[prost(string, tag = "2")]
-    line: String,
+    pub(super) line: String,
 }
 
 /// A compressed push of streams: label text, and lines with their times in nanoseconds.

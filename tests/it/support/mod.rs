@@ -1,6 +1,8 @@
 //! What several tests need: a running program, in a process of its own or in this one, and a client.
 
 mod client;
+mod fake_loki;
+pub(crate) mod kube;
 mod loki;
 mod program;
 mod server;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub(crate) use client::{Answer, Client, subscriber};
+pub(crate) use fake_loki::{FakeLoki, Fault, Limits};
 pub(crate) use loki::{loki_push, protobuf};
 pub(crate) use program::{Program, config, config_with_rules};
 pub(crate) use server::{Server, exit_of};

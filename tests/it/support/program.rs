@@ -21,6 +21,7 @@ pub(crate) fn config(folder: &Path) -> Config {
     let mut config = Config::default();
     let free = Some("127.0.0.1:0".parse().expect("an address"));
     (config.serve.ingest.address, config.serve.api.address) = (free, free);
+    (config.serve.otlp_grpc.address, config.serve.otlp_http.address) = (free, free);
     config.store.path = Some(folder.join("events.db"));
     // Most tests push single lines that may begin a trace, and should not wait for the rest of it.
     config.group.trace.hold = Span::secs(0);
@@ -61,6 +62,11 @@ impl Program {
     /// What the process counts, without asking a listener that may want a key.
     pub(crate) fn own_figures(&self) -> Figures {
         Figures::of(self.app.as_ref().expect("it runs").metrics())
+    }
+
+    /// Address of a listener that can be switched off.
+    pub(crate) fn url_of(&self, listener: &str) -> Option<&str> {
+        self.app.as_ref()?.url_of(listener)
     }
 
     /// Where it takes syslog over `udp`, `tcp` or `tls`.

@@ -120,7 +120,8 @@ fn store_of(folder: &Path) -> PathBuf {
 /// `store` must come first, as `serve:` and `store:` with their indented lines.
 fn with_free_ports(store: &Path, extra: &str) -> String {
     let free = "address: 127.0.0.1:0";
-    let ours = [("serve:\n", format!("  ingest: {{{free}}}\n  api: {{{free}}}\n")), ("store:\n", format!("  path: {}\n", store.display()))];
+    let listeners = ["ingest", "api", "otlp_grpc", "otlp_http"].map(|name| format!("  {name}: {{{free}}}\n")).concat();
+    let ours = [("serve:\n", listeners), ("store:\n", format!("  path: {}\n", store.display()))];
     let mut text = String::new();
     let mut rest = extra;
     for (header, body) in ours {

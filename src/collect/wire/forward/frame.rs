@@ -183,6 +183,12 @@ impl Options {
 }
 
 impl Message {
+    /// The tag, in the bytes that begin with the message.
+    #[must_use]
+    pub fn tag<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        bytes.get(self.tag.clone()).unwrap_or_default()
+    }
+
     /// Bytes that its entries will have, as the compressed form says, or a guess. Only good to choose where to work.
     #[must_use]
     pub fn estimate(&self, bytes: &[u8]) -> usize {

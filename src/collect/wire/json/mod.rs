@@ -17,6 +17,10 @@ use crate::model::{Labels, Line, Timestamp};
 use super::streams::{self, Parsed};
 use super::{DecodeError, Sink};
 
+mod answer;
+
+pub use answer::decode_answer;
+
 /// Which shapes are meant by a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shapes {
@@ -24,6 +28,8 @@ pub enum Shapes {
     Present,
     /// These or `labels` and `entries`, told by their names.
     Both,
+    /// `stream` and `values` as a query is answered: what stands behind time and line has shapes of its own, and is not looked at.
+    Answered,
 }
 
 /// Reads a JSON text and puts its lines into the sink's block, which is empty.
@@ -31,11 +37,22 @@ pub enum Shapes {
 /// # Errors
 /// When the text is no JSON or has another shape, has a reserved label, or needs more memory than there is.
 pub fn decode(text: &[u8], shapes: Shapes, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
+    read(text, shapes, sink, |reading, json| At(Place::Request, reading).deserialize(json))
+}
+
+type Json<'t> = serde_json::Deserializer<serde_json::de::SliceRead<'t>>;
+
+fn read<'t>(
+    text: &'t [u8],
+    shapes: Shapes,
+    sink: &mut Sink<'_>,
+    walk: impl FnOnce(&mut Reading<'_, '_>, &mut Json<'t>) -> serde_json::Result<()>,
+) -> Result<(), DecodeError> {
     // Lines are copied, and an escaped one goes through the parser's own buffer, too.
     sink.room.set_buffers(sink.room.buffers().saturating_add(text.len().saturating_mul(2)))?;
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut reading = Reading { sink, shapes, paid: 0, listed: 0, failure: None };
-    let read = At(Place::Request, &mut reading).deserialize(&mut json).and_then(|()| json.end());
+    let read = walk(&mut reading, &mut json).and_then(|()| json.end());
     match reading.failure {
         Some(failure) => Err(failure),
         None => Ok(read?),
@@ -365,7 +382,8 @@ fn value<'de, A: SeqAccess<'de>>(reading: &mut Reading<'_, '_>, mut items: A) ->
     let at = items.next_element_seed(Text(nanos))?.ok_or_else(|| A::Error::invalid_length(0, &SHAPE))?;
     let place = items.next_element_seed(Text(|line: &[u8]| at.map(|_| reading.text(line))))?;
     let place = place.ok_or_else(|| A::Error::invalid_length(1, &SHAPE))?;
-    if items.next_element_seed(At(Place::Metadata, reading))?.is_some() {
+    let is_answer = reading.shapes == Shapes::Answered;
+    if is_answer || items.next_element_seed(At(Place::Metadata, reading))?.is_some() {
         while items.next_element::<IgnoredAny>()?.is_some() {}
     }
     reading.wait(place.unwrap_or_default(), at)

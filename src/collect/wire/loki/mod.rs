@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use crate::model::Timestamp;
 
+use super::protobuf::{Fault, Reader};
 use super::{DecodeError, Sink};
 
 /// Reads the message that the sink's block holds and puts its lines into the block's table.
@@ -239,96 +240,7 @@ fn groups_of_seven(word: u64) -> u64 {
     (word & 0x3fff) | (word & 0x3fff_0000) >> 2 | (word & 0x7f_0000_0000) >> 4
 }
 
-/// What is wrong, and where. Small, because it travels through the innermost loop.
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    at: usize,
-    what: &'static str,
-}
-
-impl From<Fault> for DecodeError {
-    fn from(fault: Fault) -> Self {
-        Self::Protobuf { at: fault.at, what: fault.what }
-    }
-}
-
-/// One field of a message.
-struct Field {
-    number: u32,
-    at: usize,
-    value: Value,
-}
-
-enum Value {
-    Varint(u64),
-    Bytes(Range<usize>),
-    Fixed,
-}
-
-impl Field {
-    #[inline]
-    fn range(self) -> Result<Range<usize>, Fault> {
-        match self.value {
-            Value::Bytes(range) => Ok(range),
-            Value::Varint(_) | Value::Fixed => Err(Fault { at: self.at, what: "a known field has the wrong wire type" }),
-        }
-    }
-
-    #[inline]
-    fn varint(self) -> Result<u64, Fault> {
-        match self.value {
-            Value::Varint(value) => Ok(value),
-            Value::Bytes(_) | Value::Fixed => Err(Fault { at: self.at, what: "a known field has the wrong wire type" }),
-        }
-    }
-}
-
-/// Reads the fields of a message one after the other. Offsets are those of the whole buffer.
-struct Reader<'b> {
-    /// The buffer up to the end of the message.
-    bytes: &'b [u8],
-    at: usize,
-}
-
-impl<'b> Reader<'b> {
-    #[inline]
-    fn over(bytes: &'b [u8], range: Range<usize>) -> Self {
-        Self { bytes: bytes.get(..range.end).unwrap_or_default(), at: range.start }
-    }
-
-    #[inline]
-    fn fault(&self, what: &'static str) -> Fault {
-        Fault { at: self.at, what }
-    }
-
-    /// The next field, or `None` at the end of the message.
-    #[inline]
-    fn next(&mut self) -> Result<Option<Field>, Fault> {
-        if self.at >= self.bytes.len() {
-            return Ok(None);
-        }
-        let at = self.at;
-        let key = self.varint()?;
-        let number = u32::try_from(key >> 3).ok().filter(|number| (1..1 << 29).contains(number));
-        let number = number.ok_or(Fault { at, what: "a field number is out of range" })?;
-        let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.fixed(8)?,
-            2 => {
-                let length = self.varint()?;
-                let start = self.at;
-                let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
-                let end = end.filter(|end| *end <= self.bytes.len()).ok_or(Fault { at, what: "a field is longer than its message" })?;
-                self.at = end;
-                Value::Bytes(start..end)
-            }
-            5 => self.fixed(4)?,
-            3 | 4 => return Err(Fault { at, what: "groups are not supported" }),
-            _ => return Err(Fault { at, what: "an unknown wire type" }),
-        };
-        Ok(Some(Field { number, at, value }))
-    }
-
+impl Reader<'_> {
     /// The next field when it is an entry of usual form and length; nothing is read otherwise.
     #[inline(always)]
     fn entry(&mut self) -> Option<Range<usize>> {
@@ -339,43 +251,6 @@ impl<'b> Reader<'b> {
         }
         self.at = range.end;
         Some(range)
-    }
-
-    #[inline]
-    fn fixed(&mut self, length: usize) -> Result<Value, Fault> {
-        if self.bytes.len() - self.at < length {
-            return Err(self.fault("the message ends within a number"));
-        }
-        self.at += length;
-        Ok(Value::Fixed)
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, Fault> {
-        match self.bytes.get(self.at) {
-            Some(byte) if *byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(*byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, Fault> {
-        let mut value = 0u64;
-        for place in 0..10 {
-            let byte = *self.bytes.get(self.at).ok_or_else(|| self.fault("the message ends within a number"))?;
-            // The tenth byte has room for one bit.
-            if place == 9 && byte > 1 {
-                break;
-            }
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << (7 * place);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(self.fault("a number is longer than 64 bits"))
     }
 }
 

@@ -84,12 +84,12 @@ impl<'m> Header<'m> {
 
     /// The name of the facility.
     pub(super) fn facility(&self) -> &'static [u8] {
-        self.priority.and_then(|priority| FACILITIES.get(usize::from(priority >> 3))).map_or(b"", |name| name.as_bytes())
+        facility(self.priority.map(|priority| usize::from(priority >> 3))).as_bytes()
     }
 
     /// The name of the severity.
     pub(super) fn severity(&self) -> &'static [u8] {
-        self.priority.and_then(|priority| SEVERITIES.get(usize::from(priority & 7))).map_or(b"", |name| name.as_bytes())
+        severity(self.priority.map(|priority| usize::from(priority & 7))).as_bytes()
     }
 
     /// Element, name and escaped value of each parameter of structured data.
@@ -117,6 +117,16 @@ impl<'m> Header<'m> {
             }
         })
     }
+}
+
+/// The name of a facility; empty for a number that has none.
+pub(in crate::collect::wire) fn facility(number: Option<usize>) -> &'static str {
+    number.and_then(|number| FACILITIES.get(number)).copied().unwrap_or_default()
+}
+
+/// The name of a severity; empty for a number that has none.
+pub(in crate::collect::wire) fn severity(number: Option<usize>) -> &'static str {
+    number.and_then(|number| SEVERITIES.get(number)).copied().unwrap_or_default()
 }
 
 /// `<0>` to `<191>`, and what follows.

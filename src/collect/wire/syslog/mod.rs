@@ -17,6 +17,8 @@ use super::records::Records;
 use super::{DecodeError, Sink};
 use header::Header;
 
+pub(super) use header::{facility, severity};
+
 pub use frames::{Frames, Next};
 
 /// Longest text that becomes a label; what is behind it is left out.
