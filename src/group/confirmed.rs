@@ -42,7 +42,8 @@ impl Identities {
     /// The stream of a hit with the identity that the cluster knows, or as it is.
     pub(super) fn confirm(&self, stream: Arc<Stream>, at: Timestamp) -> Arc<Stream> {
         let claimed = stream.workload();
-        if claimed.provenance == Provenance::ApiServer {
+        // Of an alert it is not known that its pod had anything to do with it, and its event is to be the same when the pod is gone.
+        if claimed.provenance == Provenance::ApiServer || stream.alert().is_some() {
             return stream;
         }
         if claimed.pod.is_empty() {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use crate::group::samples::stream;
-use crate::model::Labels;
+use crate::model::{Alert, AlertKind, AlertPhase, Labels, Priority};
 
 use super::*;
 
@@ -100,4 +100,15 @@ fn pods_that_counted_by_a_claim_are_remembered_up_to_a_bound() {
         identities.confirm(stream(&[("namespace", "shop"), ("pod", &name)]), Timestamp(0));
     }
     assert_eq!(identities.claimed.lock().unwrap().len(), MOST_CLAIMED.get());
+}
+
+#[test]
+fn whom_an_alert_is_about_stays_a_claim_so_that_its_end_is_of_the_same_event_when_the_pod_is_gone() {
+    let pods = Arc::new(Known::default());
+    pods.learn("shop/backup-28391-qlpwz", "backup");
+    let identities = Identities::new(pods);
+    let phase = AlertPhase::Fires(Timestamp(1));
+    let alert = Alert { kind: AlertKind::Prometheus, name: "A".into(), key: "a".into(), priority: Priority::P1, phase };
+    let told = Arc::new(Stream::of_alert(stream(&ODD).labels().clone(), alert));
+    assert_eq!(identities.confirm(Arc::clone(&told), Timestamp(0)), told);
 }
