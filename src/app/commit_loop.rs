@@ -63,7 +63,7 @@ pub(super) struct Effects {
 /// What the loop is asked to do.
 pub(super) enum Work {
     /// Commit the effects of a batch.
-    Effects(Effects),
+    Effects(Box<Effects>),
     /// Commit how far a source is; what it read had no effects.
     Cursors(Queued),
     /// Lines that came after a hit which was captured, for the evidence of its event. Nobody waits for it.
@@ -178,8 +178,8 @@ impl CommitLoop {
                     self.open.seal();
                     self.cursors.absorbed(std::mem::take(&mut effects.cursors));
                     match !has_pieces && self.grouper.leaves_nothing(&effects.sightings) {
-                        true => self.settle(effects),
-                        false => settling.effects.push(effects),
+                        true => self.settle(*effects),
+                        false => settling.effects.push(*effects),
                     }
                 }
                 Work::Cursors(queued) => self.cursors.absorbed(queued),

@@ -92,7 +92,7 @@ impl Bench {
         let (ack, receipt) = Ack::pair();
         let scanned = Scanned { source: SourceName::LokiPush, lines: 1, bytes: line.len() as u64, own: 0 };
         let lease = Budget::new(1).try_admit(1).expect("free");
-        self.work.push(Work::Effects(Effects { sightings, scanned, claim: None, ack, lease, cursors: Queued::default() }));
+        self.work.push(Work::Effects(Box::new(Effects { sightings, scanned, claim: None, ack, lease, cursors: Queued::default() })));
         self.receipts.push(receipt);
     }
 

@@ -190,7 +190,7 @@ impl Pipeline {
         let (ack, receipt) = Ack::pair();
         let cursors = self.cursors.queue(cursors);
         // A closed queue drops the ack, which abandons the batch.
-        self.work.send(Work::Effects(Effects { sightings, scanned, claim, ack, lease, cursors })).await.ok();
+        self.work.send(Work::Effects(Box::new(Effects { sightings, scanned, claim, ack, lease, cursors }))).await.ok();
         self.sources.note(heard);
         (receipt, emptied(block))
     }

@@ -97,7 +97,7 @@ fn the_collector_sends_to_a_port_that_the_service_has_and_a_listener_takes() {
     let name = |object: &Value, part: &str| object["metadata"][part].as_str().expect("a name").to_owned();
     assert_eq!(host, format!("{}.{}.svc", name(service, "name"), name(service, "namespace")));
     let ports = service["spec"]["ports"].as_array().expect("ports");
-    assert!(ports.iter().any(|of| of["name"] == "otlp-http" && of["port"].to_string() == port), "{ports:?}");
+    assert!(ports.iter().any(|of| of["name"] == "otlp-http" && of["port"].as_u64() == port.parse().ok()), "{ports:?}");
     let text = of_kind("ConfigMap")["data"]["config.yaml"].as_str().expect("our configuration");
     let config: Value = serde_saphyr::from_str(text).expect("YAML");
     assert_eq!(config["serve"]["otlp_http"]["address"], format!("0.0.0.0:{port}"));

@@ -1,6 +1,6 @@
 //! The doors for alerts of other programs.
 //!
-//! Each alert of a body becomes a line in a stream of its own ([`wire::alerts`]) and goes the way of every line. What these doors add is the proof
+//! Each alert of a body becomes a line in a stream of its own (`wire::alerts`) and goes the way of every line. What these doors add is the proof
 //! of the sender, a signature over the body, and answers in the form that senders of alerts know.
 //!
 //! INVARIANTS: 202 is answered when everything that the alerts caused is on disk. No alert is decoded before its signature was found right, where

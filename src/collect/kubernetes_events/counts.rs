@@ -29,7 +29,7 @@ struct Known {
 pub enum Since {
     /// Nothing yet: only what happened after this time is new.
     Start(Timestamp),
-    /// Everything until this time, by our clock; clocks of others may differ by [`SKEW`].
+    /// Everything until this time, by our clock; clocks of others may differ by `SKEW`.
     Gap(Timestamp),
     /// Everything until now.
     Watching(Timestamp),

@@ -1,8 +1,8 @@
 //! A Loki as a source: its tail says when there is something new, and questions say what.
 //!
 //! What comes through the tail is not taken: a Loki leaves lines out of it when it is busy, forgets some while its parts come and go, and may show
-//! other labels there than in its answers. So the tail is a hint only ([`tail`]), and every line comes from `query_range` ([`client`]), where it
-//! can be asked for again. What to ask and what of an answer is new says the [`plan`]; what was taken stands in the store together with its
+//! other labels there than in its answers. So the tail is a hint only (`tail`), and every line comes from `query_range` (`client`), where it
+//! can be asked for again. What to ask and what of an answer is new says the `plan`; what was taken stands in the store together with its
 //! effects. A break of any kind then needs no remedy of its own: reading goes on where it was.
 //!
 //! ```text

@@ -11,7 +11,7 @@
 //!                       read_to[2]          read_to[1]   read_to[0]   now
 //! ```
 //!
-//! What was taken and how far passes are is committed with the effects of the lines (see [`Step::cursors`]), so that a restart goes on where the
+//! What was taken and how far passes are is committed with the effects of the lines (see `Step::cursors`), so that a restart goes on where the
 //! last commit was: nothing is taken twice, and nothing is left out.
 //!
 //! INVARIANT: `read_to` of a pass never goes beyond a moment that was not asked for at the age that the pass wants, except over what

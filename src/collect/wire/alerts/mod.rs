@@ -1,7 +1,7 @@
 //! Alerts of other programs: what of a body is an alert, and the line that each becomes.
 //!
 //! A decoder ([`Format`]) lists what a body tells as [`Told`]: which alert it is, since when it fires or that it is over, and how urgent it is,
-//! with labels that say whom it is about. [`write`] makes of each a line of JSON with a `message`, in a stream of its own, so that rules, windows,
+//! with labels that say whom it is about. `write` makes of each a line of JSON with a `message`, in a stream of its own, so that rules, windows,
 //! redaction and evidence see it as any line. What is wrong with a single alert is a [`Flaw`] and keeps no other from being taken.
 //!
 //! INVARIANTS: total over bytes. Memory is at most [`FACTOR`] times the body, which the caller has paid for before.

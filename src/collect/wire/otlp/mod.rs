@@ -1,8 +1,8 @@
 //! OTLP's `ExportLogsServiceRequest`, in protobuf ([`walk`]) and in JSON ([`json`]).
 //!
 //! The body of a record is its line. A text is taken as it stands, in protobuf without a copy; any other value is written as JSON
-//! ([`render`]). What a logger puts beside the body and rules are written for, the text of an exception, goes into one JSON line with it. Who
-//! logged is said by attributes of the resource or, where those name no pod, of the record ([`identity`]); severity, trace and span stay
+//! (`render`). What a logger puts beside the body and rules are written for, the text of an exception, goes into one JSON line with it. Who
+//! logged is said by attributes of the resource or, where those name no pod, of the record (`identity`); severity, trace and span stay
 //! with the line as its [`LineContext`].
 //!
 //! A record that cannot be read is dropped alone and counted as a bad entry, as far as its end is known.
