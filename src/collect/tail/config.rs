@@ -39,11 +39,14 @@ pub struct FilesConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilePath {
-    /// Absolute path; `*` and `?` stand for characters of one name.
+    /// Absolute path; `*` and `?` stand for characters of one name. Name the log exactly, not its rotated copies: what a rotation by copy
+    /// (`copytruncate`) leaves beside it would be read again. Names that end in .gz, .zst, .xz, .bz2 or .tmp are left out unless the pattern
+    /// ends so.
     pub path: String,
     /// How lines are laid out.
     pub format: FileFormat,
-    /// Labels of every line. `namespace`, `pod`, `container` and `app` say who logs. Paths of the kubelet say so themselves.
+    /// Labels of every line. `namespace`, `pod`, `container` and `app` say who logs. What is not
+    /// named here follows from paths that look like the kubelet's.
     pub labels: BTreeMap<String, String>,
 }
 

@@ -56,6 +56,9 @@ struct Folder {
 /// So often everything is read again, changed or not: a file that grows does not change its folder.
 const READ_ALL: u64 = 8;
 
+/// Files that a pattern does not stand for unless it ends so itself: what a rotation compressed, and what it is just writing.
+const PACKED: [&str; 5] = [".gz", ".zst", ".xz", ".bz2", ".tmp"];
+
 /// One look.
 #[derive(Debug, Default)]
 pub(super) struct Look {
@@ -117,12 +120,15 @@ impl Look {
     pub(super) fn pattern(&mut self, pattern: &str, own: &Own, input: usize) {
         let mut paths = vec![PathBuf::from("/")];
         let names: Vec<&str> = pattern.split('/').filter(|name| !name.is_empty()).collect();
-        for name in names {
+        let last = names.len().saturating_sub(1);
+        for (at, name) in names.into_iter().enumerate() {
             if !name.contains(['*', '?']) {
                 paths.iter_mut().for_each(|path| path.push(name));
                 continue;
             }
-            let matching = |path: &&PathBuf| name_of(path).is_some_and(|found| matches(name.as_bytes(), found.as_bytes()));
+            let is_text = |found: &str| at < last || PACKED.iter().all(|ending| !found.ends_with(ending) || name.ends_with(ending));
+            let matching =
+                |path: &&PathBuf| name_of(path).is_some_and(|found| matches(name.as_bytes(), found.as_bytes()) && is_text(found));
             let folders = std::mem::take(&mut paths);
             for folder in folders {
                 paths.extend(self.folder(&folder).iter().filter(matching).cloned());
@@ -206,6 +212,12 @@ fn log_of(file: &str) -> Option<&str> {
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = rest.is_empty() || rest.starts_with('.') && !rest.ends_with(".gz") && !rest.ends_with(".tmp");
     (is_number && is_plain).then_some(&file[..number.len() + 4])
+}
+
+/// The folder that all files of a pattern are below.
+pub(super) fn root_of(pattern: &str) -> PathBuf {
+    let names = pattern.split('/').filter(|name| !name.is_empty());
+    PathBuf::from("/").join(names.take_while(|name| !name.contains(['*', '?'])).collect::<PathBuf>())
 }
 
 /// A path is one that the pattern stands for.
@@ -307,5 +319,6 @@ mod tests {
         let mut look = Look::default();
         look.pattern(&format!("{}/shop_*/main/?.log", root.display()), &Own::default(), 4);
         assert_eq!((look.found.len(), look.faults.len(), look.found[0].input), (2, 0, 4));
+        assert_eq!([root_of("/a/b*/c"), root_of("/*"), root_of("/a/b.log")], ["/a", "/", "/a/b.log"].map(PathBuf::from));
     }
 }

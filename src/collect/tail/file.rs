@@ -116,17 +116,17 @@ impl Tracked {
         Ok(())
     }
 
-    /// Goes on where the cursor says, if it is the same file still.
-    pub(super) fn go_on(&mut self, saved: &Saved) -> io::Result<bool> {
-        let Some(size) = self.open()? else { return Ok(false) };
-        let Content::Open(file) = &self.content else { return Ok(false) };
+    /// Goes on where the cursor says, if it is the same file still. `None` when its name leads to another file or nowhere by now.
+    pub(super) fn go_on(&mut self, saved: &Saved) -> io::Result<Option<bool>> {
+        let Some(size) = self.open()? else { return Ok(None) };
+        let Content::Open(file) = &self.content else { return Ok(None) };
         // One that is shorter was truncated, which is found out and told of when it is read.
         if size >= saved.at && !saved.prefix.begins(file)? {
-            return Ok(false);
+            return Ok(Some(false));
         }
         (self.offset, self.prefix, self.skipping) = (saved.at, saved.prefix, saved.skipping);
         (self.dirty, self.told) = (false, saved.open);
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Size, with the file open. `None` when its name leads to another file or nowhere.
@@ -186,16 +186,17 @@ impl Tracked {
     }
 
     /// So many bytes were taken.
-    pub(super) fn took(&mut self, bytes: u64) -> io::Result<()> {
+    pub(super) fn took(&mut self, bytes: u64) {
         self.offset += bytes;
         self.ended = None;
         self.dirty = true;
+        // Lines were taken by now. The prefix of before is true still, and grows the next time.
         if let Content::Open(file) = &self.content
             && !self.prefix.is_full()
+            && let Ok(prefix) = Prefix::of(file, self.offset)
         {
-            self.prefix = Prefix::of(file, self.offset)?;
+            self.prefix = prefix;
         }
-        Ok(())
     }
 
     /// It was truncated: from the beginning.
@@ -229,6 +230,11 @@ impl Tracked {
         }
     }
 
+    /// Bytes of it that are in memory.
+    pub(super) fn unpacked_bytes(&self) -> usize {
+        if let Content::Unpacked(rest, _) = &self.content { rest.len() } else { 0 }
+    }
+
     /// Bytes that are written and not read.
     pub(super) fn lag(&self) -> u64 {
         self.seen.saturating_sub(self.offset)
@@ -237,18 +243,21 @@ impl Tracked {
 
 /// The rest of a log that was compressed: looks through the compressed files of the log for the one that begins as the cursor says.
 ///
-/// A prefix that is empty names no file.
-pub(super) fn find_packed(saved: &Saved, most: usize) -> Option<(PathBuf, Vec<u8>)> {
+/// A prefix that is empty names no file. True when there is more behind the `most` bytes.
+pub(super) fn find_packed(saved: &Saved, most: usize) -> Option<(PathBuf, Vec<u8>, bool)> {
     if saved.prefix.is_empty() {
         return None;
     }
     let (folder, name) = (saved.log.parent()?, saved.log.file_name()?.to_str()?);
     let names = fs::read_dir(folder).ok()?.filter_map(Result::ok);
     let packed = names.filter(|entry| entry.file_name().to_str().is_some_and(|found| found.starts_with(name) && found.ends_with(".gz")));
-    packed.map(|entry| entry.path()).find_map(|path| Some((path.clone(), rest_of(&path, saved, most)?)))
+    packed.map(|entry| entry.path()).find_map(|path| {
+        let (rest, has_more) = rest_of(&path, saved, most)?;
+        Some((path, rest, has_more))
+    })
 }
 
-fn rest_of(path: &Path, saved: &Saved, most: usize) -> Option<Vec<u8>> {
+fn rest_of(path: &Path, saved: &Saved, most: usize) -> Option<(Vec<u8>, bool)> {
     use std::io::Read;
     let mut content = crate::collect::files::unpacked(Box::new(File::open(path).ok()?)).ok()?;
     let mut start = Vec::with_capacity(super::identity::PREFIX);
@@ -266,8 +275,9 @@ fn rest_of(path: &Path, saved: &Saved, most: usize) -> Option<Vec<u8>> {
     if io::copy(&mut content.by_ref().take(skip), &mut io::sink()).ok()? < skip {
         return None;
     }
-    content.take(most as u64).read_to_end(&mut rest).ok()?;
-    Some(rest)
+    content.by_ref().take(most as u64).read_to_end(&mut rest).ok()?;
+    let has_more = content.take(1).read_to_end(&mut Vec::new()).is_ok_and(|found| found > 0);
+    Some((rest, has_more))
 }
 
 /// A file of the folder that has this identity, whatever its name.

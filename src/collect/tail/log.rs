@@ -146,7 +146,7 @@ impl Log {
 
     /// There may be something to do.
     pub(super) fn wants_a_turn(&self) -> bool {
-        let Some(first) = self.files.front() else { return false };
+        let Some(first) = self.files.front() else { return self.parts.any_open() };
         let has_more = || first.size().map_or(true, |size| size.is_some_and(|size| size != first.offset));
         self.files.len() > 1 || first.is_missing || self.parts.any_open() || has_more()
     }
@@ -159,9 +159,23 @@ impl Log {
         desk.clear(&self.streams);
         loop {
             let is_last = self.files.len() == 1;
-            let Some(file) = self.files.front_mut() else { return Ok(Turn::AtEnd) };
-            // One whose name leads elsewhere was renamed: the next look at the folder says where to.
-            let Some(size) = file.open()? else { return Ok(Turn::AtEnd) };
+            let Some(file) = self.files.front_mut() else {
+                // All files are gone: what is open has no further parts.
+                if self.parts.any_open() {
+                    self.parts.finish(&mut desk.block, &desk.rules, &mut desk.odd);
+                    return Ok(Turn::Took(0));
+                }
+                return Ok(Turn::AtEnd);
+            };
+            // One whose name leads elsewhere was renamed: the next look at the folder says where to. One that no look found is gone, and the
+            // files behind it do not wait for it.
+            let Some(size) = file.open()? else {
+                if !file.is_missing {
+                    return Ok(Turn::AtEnd);
+                }
+                self.done.extend(self.files.pop_front());
+                continue;
+            };
             if size < file.offset || size > file.offset && !file.is_same()? {
                 file.begin_anew(now);
                 desk.truncations += 1;
@@ -270,7 +284,7 @@ impl Log {
 
     fn took(&mut self, bytes: usize) -> io::Result<Option<u64>> {
         let Some(file) = self.files.front_mut() else { return Ok(None) };
-        file.took(bytes as u64)?;
+        file.took(bytes as u64);
         Ok(Some(bytes as u64))
     }
 

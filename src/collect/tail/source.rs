@@ -15,7 +15,7 @@ use crate::model::{Cursor, Labels, SourceName, Stream, TenantId, Timestamp};
 use crate::telemetry::Throttle;
 
 use super::config::{FileFormat, FilesConfig, StartAt};
-use super::discover::{Folders, Found, Look, Own, is_of_pattern};
+use super::discover::{Folders, Found, Look, Own, is_of_pattern, root_of};
 use super::file::{Saved, Tracked, find_packed, find_renamed};
 use super::frame::{Odd, Rules};
 use super::identity::FileId;
@@ -59,6 +59,9 @@ pub struct FileSource {
     logs: BTreeMap<u64, Log>,
     by_path: HashMap<PathBuf, u64>,
     by_id: HashMap<FileId, u64>,
+    /// Bytes of compressed files in memory, and whether further ones wait for room there.
+    unpacked: usize,
+    is_behind: bool,
     next: u64,
     /// Logs that have something to read, in the order of their turns.
     busy: VecDeque<u64>,
@@ -106,6 +109,8 @@ impl FileSource {
             logs: BTreeMap::new(),
             by_path: HashMap::new(),
             by_id: HashMap::new(),
+            unpacked: 0,
+            is_behind: false,
             next: 0,
             busy: VecDeque::new(),
             waiting: HashMap::new(),
@@ -132,6 +137,12 @@ impl FileSource {
     pub(super) fn hurry(&mut self, unfinished_after: Duration) {
         let rules = self.desk.rules;
         self.desk = Desk::new(rules, unfinished_after, Duration::ZERO);
+    }
+
+    /// Keeps no file open, as when there are more than may be.
+    #[cfg(test)]
+    pub(super) fn close_all(&mut self) {
+        self.logs.values_mut().flat_map(|log| &mut log.files).for_each(Tracked::close);
     }
 
     async fn follow(&mut self, pull: &Pull) -> Result<(), SourceFault> {
@@ -170,6 +181,7 @@ impl FileSource {
         for (path, error) in &look.faults {
             unreadable(path, error);
         }
+        self.state.open = self.logs.values().flat_map(Log::all).filter(|file| file.is_open()).count();
         let mut seen = HashSet::new();
         let mut leftover = Vec::new();
         for found in std::mem::take(&mut look.found) {
@@ -195,14 +207,27 @@ impl FileSource {
         }
         leftover.extend(self.cursors.extract_if(|id, saved| !seen.contains(id) && !is_hidden(&saved.log)));
         self.tidy(&seen, now);
-        for input in inputs {
+        for (at, input) in inputs.into_iter().enumerate() {
+            // Where not even its first folder could be read, nothing of it was looked at.
+            let root = if at == 0 { PathBuf::from(&input) } else { root_of(&input) };
+            if look.faults.iter().any(|(folder, _)| *folder == root) {
+                continue;
+            }
             if self.seen_inputs.insert(input.clone()) {
                 // One that is too long for a cursor is looked at for the first time again after a start.
                 self.removed.extend(Cursor::try_new(SourceName::Files, format!("{SEEN}{input}"), [1]).ok());
             }
         }
         self.folders = look.into_folders();
+        self.is_behind = false;
+        self.unpacked = self.logs.values().flat_map(Log::all).map(Tracked::unpacked_bytes).sum();
         for (id, saved) in leftover {
+            // It has its turn when those before it are read.
+            if self.unpacked >= MOST_UNPACKED && !self.by_id.contains_key(&id) {
+                self.is_behind = true;
+                self.cursors.insert(id, saved);
+                continue;
+            }
             self.recover(id, &saved, now);
         }
         for log in self.logs.values_mut() {
@@ -224,13 +249,18 @@ impl FileSource {
         let mut log = found.log.clone();
         if let Some(saved) = self.cursors.remove(&found.id) {
             match file.go_on(&saved) {
-                Ok(true) => {
+                Ok(Some(true)) => {
                     if saved.log.parent() == log.parent() {
                         log.clone_from(&saved.log);
                     }
                 }
                 // Its number came back: what had it before may be there under another name.
-                Ok(false) => leftover.push((found.id, saved)),
+                Ok(Some(false)) => leftover.push((found.id, saved)),
+                // It was renamed since the folder was read: the next look says where to.
+                Ok(None) => {
+                    self.cursors.insert(found.id, saved);
+                    return;
+                }
                 Err(error) => {
                     self.state.unreadable += 1;
                     unreadable(&found.path, &error);
@@ -244,6 +274,13 @@ impl FileSource {
                 && let Err(error) = file.skip_to_end()
             {
                 unreadable(&found.path, &error);
+            }
+        }
+        // A first look at thousands of files opens them one after the other.
+        if file.is_open() {
+            match self.state.open < self.config.max_open as usize {
+                true => self.state.open += 1,
+                false => file.close(),
             }
         }
         self.keep(&log, found.input, file);
@@ -268,7 +305,7 @@ impl FileSource {
         let is_packed = |path: &Path| path.extension().is_some_and(|ending| ending == "gz");
         if let Some(found) = renamed.filter(|found| !is_packed(&found.path)) {
             let mut file = Tracked::new(&found, now);
-            if matches!(file.go_on(saved), Ok(true)) {
+            if matches!(file.go_on(saved), Ok(Some(true))) {
                 file.is_missing = true;
                 self.keep(&saved.log, input, file);
                 self.count(Metrics::recovered);
@@ -278,13 +315,21 @@ impl FileSource {
         if !self.by_id.contains_key(&id) {
             self.removed.push(Cursor::gone(SourceName::Files, id.key()));
         }
-        if let Some((path, rest)) = find_packed(saved, MOST_UNPACKED)
+        if let Some((path, rest, has_more)) = find_packed(saved, MOST_UNPACKED)
             && let Ok(metadata) = std::fs::metadata(&path)
         {
             let packed = FileId::of(&metadata);
             self.removed.retain(|cursor| **cursor.key() != *packed.key());
+            self.unpacked += rest.len();
             self.keep(&saved.log, input, Tracked::unpacked(packed, path, saved, rest, now));
             self.count(Metrics::recovered);
+            if has_more {
+                self.count(Metrics::lost);
+                if let Some(swallowed) = LOST.pass() {
+                    let (log, most) = (saved.log.display(), MOST_UNPACKED);
+                    tracing::warn!(%log, most, swallowed, "more of a compressed file was not read than is unpacked: the rest is lost");
+                }
+            }
             return;
         }
         self.count(Metrics::lost);
@@ -319,7 +364,7 @@ impl FileSource {
             let of = input.checked_sub(1).and_then(|at| config.paths.get(at));
             let labels = of.map(|path| path.labels.clone()).unwrap_or_default();
             let format = of.map_or(FileFormat::Auto, |path| path.format);
-            Log::new(path.to_owned(), streams(path, labels, &config.node), format)
+            Log::new(path.to_owned(), streams(path, input == 0, labels, &config.node), format)
         })
     }
 
@@ -371,7 +416,7 @@ impl FileSource {
             }
         }
         self.metrics.iter().for_each(|metrics| metrics.state(state));
-        if self.busy.is_empty() && self.waiting.is_empty() && state.unreadable == 0 {
+        if self.busy.is_empty() && self.waiting.is_empty() && state.unreadable == 0 && !self.is_behind {
             pull.sources.caught_up(&self.tenant, SourceName::Files, &self.config.node);
         }
     }
@@ -518,14 +563,15 @@ impl std::fmt::Debug for Waiting {
     }
 }
 
-/// The streams of a log, one for each output of its container. A path of the kubelet says who logs; what a setting says stands beside it.
-pub(super) fn streams(path: &Path, mut labels: BTreeMap<String, String>, node: &str) -> [Arc<Stream>; 2] {
+/// The streams of a log, one for each output of its container. A path below the kubelet's own folder says who logs. Anybody may make a path
+/// that looks like one elsewhere: there it is a claim, and what the setting says goes first.
+pub(super) fn streams(path: &Path, is_of_kubelet: bool, mut labels: BTreeMap<String, String>, node: &str) -> [Arc<Stream>; 2] {
     let name = path.display().to_string();
     let told = kubelet_path(&name);
     match told {
         Some((namespace, pod, container)) => {
             for (label, value) in [("namespace", namespace), ("pod", pod), ("container", container)] {
-                labels.insert(label.to_owned(), value.to_owned());
+                labels.entry(label.to_owned()).or_insert_with(|| value.to_owned());
             }
         }
         None => {
@@ -542,7 +588,7 @@ pub(super) fn streams(path: &Path, mut labels: BTreeMap<String, String>, node: &
             labels.insert("stream".to_owned(), output.to_owned());
         }
         let labels = Labels::try_new(labels.into_iter().collect()).expect("a map has each name once");
-        Arc::new(if told.is_some() { Stream::of_kubelet(labels) } else { Stream::claimed(labels) })
+        Arc::new(if is_of_kubelet && told.is_some() { Stream::of_kubelet(labels) } else { Stream::claimed(labels) })
     })
 }
 

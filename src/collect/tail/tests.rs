@@ -191,9 +191,13 @@ async fn lines_of_pods_come_with_who_logged_them_and_when() {
     assert_eq!(api.iter().map(|seen| &*seen.text).collect::<Vec<_>>(), ["api 0", "api 1", "api 2"]);
     assert_eq!((&*api[0].output, api[0].at.to_string().as_str()), ("stdout", "2026-11-20T09:14:01.123456789Z"));
     assert_eq!((web.len(), &*web[0].output, web[2].at.to_string().as_str()), (3, "stderr", "2026-11-20T09:14:01.5Z"));
-    let [stream, _] = source::streams(Path::new("/var/log/pods/shop_api-7b9c4d6f8-xk2m3_u/main/0.log"), BTreeMap::new(), "node-1");
+    let [stream, _] = source::streams(Path::new("/var/log/pods/shop_api-7b9c4d6f8-xk2m3_u/main/0.log"), true, BTreeMap::new(), "node-1");
     let workload = stream.workload();
     assert_eq!((&*workload.name, &*workload.node, workload.provenance), ("api", "node-1", Provenance::KubeletPath));
+    // A shared volume, whose writer makes folders as it likes.
+    let labels = BTreeMap::from([("pod".to_owned(), "side-0".to_owned())]);
+    let [stream, _] = source::streams(Path::new("/logs/kube-system_dns-0_u/main/0.log"), false, labels, "node-1");
+    assert_eq!((stream.labels().get("pod"), stream.workload().provenance != Provenance::KubeletPath), (Some("side-0"), true));
 }
 
 #[tokio::test]
@@ -418,6 +422,69 @@ async fn a_folder_that_cannot_be_read_is_told_of_and_hides_nothing_else() {
     fs::remove_file(&circle).expect("it is there");
     assert!(node.texts().await.is_empty());
     assert_eq!(node.metric("files_unreadable"), 0.0);
+}
+
+#[tokio::test]
+async fn a_closed_file_that_is_gone_with_a_line_in_parts_blocks_nothing() {
+    let mut node = Node::new();
+    let (gone, rolled) = (node.log("gone-0"), node.log("rolled-0"));
+    append(&gone, &part("stdout", "P", "first part"));
+    append(&rolled, &part("stdout", "P", "other part"));
+    assert!(node.texts().await.is_empty());
+    node.source.close_all();
+    fs::remove_dir_all(node.path("shop_gone-0_uid-1")).expect("it is there");
+    let away = rotated(&rolled, 1);
+    append(&rolled, &part("stderr", "F", "new file"));
+    fs::remove_file(away).expect("it is there");
+    assert_eq!(sorted(node.texts().await), ["first part", "new file"]);
+    append(&rolled, &part("stdout", "F", " ends"));
+    assert_eq!(node.texts().await, ["other part ends"]);
+    node.look().await;
+    assert_eq!(node.metric("files_followed"), 1.0);
+}
+
+#[tokio::test]
+async fn what_a_rotation_compressed_is_not_of_a_pattern() {
+    let mut node = Node::with(|config, root| {
+        let path = format!("{}/app.log*", root.display());
+        config.files.paths = vec![FilePath { path, ..FilePath::default() }];
+    });
+    for ending in ["", ".1", ".2.gz", ".2.zst", ".2.xz", ".2.bz2", ".1.tmp"] {
+        append(&node.path(&format!("app.log{ending}")), &format!("of {ending}\n"));
+    }
+    assert_eq!(sorted(node.texts().await), ["of ", "of .1"]);
+}
+
+#[test]
+fn a_compressed_file_that_is_longer_than_the_bound_says_that_more_is_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("0.log");
+    append(&log, &format!("{}\ntwo\nthree\n", "x".repeat(299)));
+    let prefix = identity::Prefix::of(&File::open(&log).expect("a file"), 300).expect("readable");
+    gzip(&log);
+    let saved = file::Saved { log, at: 300, prefix, skipping: false, open: [None; 2] };
+    for (most, rest, has_more) in [(4, "two\n", true), (10, "two\nthree\n", false), (99, "two\nthree\n", false)] {
+        let (_, found, more) = file::find_packed(&saved, most).expect("the file");
+        assert_eq!((found.as_slice(), more), (rest.as_bytes(), has_more));
+    }
+}
+
+#[tokio::test]
+async fn a_first_folder_that_cannot_be_read_is_not_looked_at_for_the_first_time() {
+    let mut node = Node::with(|config, root| {
+        config.files.kubelet = Some(root.join("pods"));
+        config.files.start = StartAt::End;
+    });
+    let root = node.path("pods");
+    std::os::unix::fs::symlink(&root, &root).expect("a link to itself");
+    assert!(node.texts().await.is_empty());
+    fs::remove_file(&root).expect("it is there");
+    let folder = root.join("shop_api-0_uid-1").join("main");
+    fs::create_dir_all(&folder).expect("a folder");
+    append(&folder.join("0.log"), &cri("of days ago"));
+    assert!(node.texts().await.is_empty(), "begun at its end");
+    append(&folder.join("0.log"), &cri("new"));
+    assert_eq!(node.texts().await, ["new"]);
 }
 
 /// A generator of numbers that are the same in every run.
