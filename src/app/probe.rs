@@ -75,14 +75,14 @@ enum Miss {
 }
 
 impl Canary {
-    pub(super) fn new() -> Self {
-        let random = || -> String {
+    /// `None` where the system has no randomness to give: what others could guess is no key.
+    pub(super) fn new() -> Option<Self> {
+        let random = || -> Option<String> {
             let mut bytes = [0; 16];
-            // A generator that fails leaves a text that others may know: then they can send canaries, and nothing else.
-            rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).ok();
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+            rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).ok()?;
+            Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
         };
-        Self { token: random(), sender: Secret::new(random()), reader: Secret::new(random()) }
+        Some(Self { token: random()?, sender: Secret::new(random()?), reader: Secret::new(random()?) })
     }
 
     /// The file with its rule.
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn no_two_canaries_are_alike_and_their_secrets_are_not_shown() {
-        let [one, other] = [Canary::new(), Canary::new()];
+        let [one, other] = [Canary::new(), Canary::new()].map(Option::unwrap);
         assert_ne!(one.token, other.token);
         assert!(!format!("{one:?}").contains(one.sender.expose()));
     }

@@ -153,7 +153,10 @@ fn access(config: &Config, canary: Option<&Canary>) -> Result<Access, Vec<Config
 /// Builds and starts everything.
 pub(super) fn start(config: Config, clock: Clock) -> Result<App, StartError> {
     serve::tls::install_crypto();
-    let canary = config.probe.enabled.then(Canary::new);
+    let canary = config.probe.enabled.then(Canary::new).flatten();
+    if config.probe.enabled && canary.is_none() {
+        tracing::error!("the self-probe cannot be started: the system gives no random numbers");
+    }
     let access = access(&config, canary.as_ref()).map_err(StartError::Configuration)?;
     let problems = pulls::problems(&config);
     if !problems.is_empty() {
