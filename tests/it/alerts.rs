@@ -332,6 +332,34 @@ fn an_incident_of_pagerduty_is_one_event_however_often_it_is_told() {
 }
 
 #[test]
+fn who_has_no_key_and_signs_wrongly_holds_up_signed_alerts_at_most() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(folder.path());
+    config.collect.alerts.pagerduty.enabled = true;
+    config.collect.alerts.pagerduty.secrets = vec![Secret::new(SECRET.to_owned())];
+    // What 16 bodies without an end would take.
+    config.collect.memory = kube_sentinel::model::ByteSize::mib(48);
+    let program = Program::start(config);
+    let address = program.ingest_url().trim_start_matches("http://").to_owned();
+    let forged = format!("v1={}", "0".repeat(64));
+    let begin = format!(
+        "POST {PAGERDUTY} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-pagerduty-signature: {forged}\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"
+    );
+    let held: Vec<_> = (0..16)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(&address).expect("the door listens");
+            stream.write_all(begin.as_bytes()).expect("it reads");
+            stream
+        })
+        .collect();
+    // One of them more is told so, and others are not held up.
+    let answer = program.post(PAGERDUTY, &[("Content-Type", "application/json"), ("X-PagerDuty-Signature", &forged)], b"{}".to_vec());
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(program.push(&crate::support::push_body(&[("app", "x")], now(), &["all is well"])), 204);
+    drop(held);
+}
+
+#[test]
 fn bad_alerts_are_named_and_the_good_ones_beside_them_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = receiving(folder.path());

@@ -13,17 +13,20 @@ mod secrets;
 mod signature;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::{HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::flow::Clock;
-use crate::model::{AlertPhase, SourceName, TenantId, Timestamp};
+use crate::model::{AlertPhase, Refusal, SourceName, TenantId, Timestamp};
 
-use super::door::{self, Decoded, Door, Shared, Work};
+use super::door::{self, Decoded, Door, Refused, Shared, Work};
 use super::wire::alerts::{self, FACTOR, Flaw, Format};
 use super::wire::media::{self, Coding};
 use super::wire::{DecodeError, inflate};
@@ -58,7 +61,16 @@ struct Receiver {
     told: Recent<(String, AlertPhase)>,
     /// Whose alerts signed ones are. `None`: no signature is asked for.
     signed_for: Option<TenantId>,
+    /// Bodies of signed requests at a time.
+    unverified: Semaphore,
 }
+
+/// Bodies that are taken in at a time before it is known whether their signature is right. Whoever has no key can hold the memory of so many and
+/// no more; who signs sends a few alerts now and then, and tries again on 503.
+const UNVERIFIED: usize = 2;
+
+/// How long a signed request waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
 
 /// What is learned of a body while it is decoded, for its answer.
 #[derive(Debug, Default)]
@@ -112,6 +124,7 @@ pub(super) fn routes(
             signatures: Recent::new(),
             told: Recent::new(),
             signed_for,
+            unverified: Semaphore::new(UNVERIFIED),
         });
         let handler = post(move |request| receive(Arc::clone(&receiver), request)).layer(DefaultBodyLimit::disable());
         let router = if is_signed { &mut routes.signed } else { &mut routes.guarded };
@@ -141,6 +154,13 @@ impl Receiver {
                 Err(_) => drop(request.headers_mut().remove("x-scope-orgid")),
             }
         }
+        let _turn = match &self.signed_for {
+            None => None,
+            Some(_) => match timeout(TURN, self.unverified.acquire()).await {
+                Ok(turn) => turn.ok(),
+                Err(_) => return Answer::refused(Refused::new(Refusal::Busy, "other signed requests are being read, try again"), false),
+            },
+        };
         let report = Arc::new(Mutex::new(Report::default()));
         let (receiver, into) = (Arc::clone(&self), Arc::clone(&report));
         let reading = |headers: &HeaderMap| {
